@@ -1,0 +1,145 @@
+"""The errors that a caller can cause or must know of.
+
+    AppError
+    ├── BadRequestError        400  the request cannot be read
+    ├── NotFoundError          404  nothing under this code
+    ├── MethodNotAllowedError  405  the path has no such method
+    ├── InvalidRequestError    422  a parameter or field is wrong
+    │   ├── InvalidCursorError 422  the cursor is not one of this list
+    │   ├── UnknownUnitError   422  no unit of this code or name
+    │   └── AmbiguousError     422  a name or code means several things; they are listed
+    ├── UnavailableError       503  the database does not answer
+    └── InternalError          500  our fault
+
+``slug`` is the last part of the problem's type URI and never changes; ``remedy`` is what its page advises.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+__all__ = [
+    "AmbiguousError",
+    "AppError",
+    "BadRequestError",
+    "Fault",
+    "InternalError",
+    "InvalidCursorError",
+    "InvalidRequestError",
+    "MethodNotAllowedError",
+    "NotFoundError",
+    "UnavailableError",
+    "UnknownUnitError",
+    "all_errors",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a request: JSON pointer (``/query/limit``), stable code, Chinese sentence."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class AppError(Exception):
+    """Base of all; ``detail`` (Chinese) says what happened and what to do."""
+
+    slug: ClassVar[str]
+    status: ClassVar[int]
+    title: ClassVar[str]
+    remedy: ClassVar[str]
+
+    def __init__(self, detail: str, *, faults: list[Fault] | None = None, **extra: Any) -> None:
+        """Keep the detail, the faults, and extension members of the problem such as ``candidates``."""
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = faults or []
+        self.extra = extra
+
+
+class BadRequestError(AppError):
+    """The request cannot be read at all."""
+
+    slug = "bad-request"
+    status = 400
+    title = "无法读取请求"
+    remedy = "请检查请求的编码与格式:请求体须为合法的 JSON(UTF-8),查询参数须正确地做 URL 编码。"
+
+
+class NotFoundError(AppError):
+    """Nothing under this code or path."""
+
+    slug = "not-found"
+    status = 404
+    title = "未找到"
+    remedy = "请核对路径与编码。各类编码可从对应的列表接口取得,也可用 /api/v1/search 查找。"
+
+
+class MethodNotAllowedError(AppError):
+    """The path exists, the method does not."""
+
+    slug = "method-not-allowed"
+    status = 405
+    title = "不支持此方法"
+    remedy = "响应头 Allow 列出了该路径支持的方法。"
+
+
+class InvalidRequestError(AppError):
+    """A parameter or field is missing, unknown or out of bounds."""
+
+    slug = "invalid-request"
+    status = 422
+    title = "请求内容不合要求"
+    remedy = "errors 逐项指出了有问题的参数(pointer)、错误码(code)与原因(detail),改正后重试。"
+
+
+class InvalidCursorError(InvalidRequestError):
+    """The cursor was not given out by this list in this order."""
+
+    slug = "invalid-cursor"
+    title = "翻页游标无效"
+    remedy = "cursor 只能使用上一页返回的 next_cursor,且排序(sort)须与上一页相同;从头查询请去掉 cursor。"
+
+
+class UnknownUnitError(InvalidRequestError):
+    """No unit has this code or printed name."""
+
+    slug = "unknown-unit"
+    title = "没有这个单位"
+    remedy = "unit 可填单位编码(如 431228-fgj)或文件中印出的任一名称;可用 /api/v1/units?q= 查找。"
+
+
+class AmbiguousError(InvalidRequestError):
+    """A name or code means several things in different plans or regions."""
+
+    slug = "ambiguous"
+    title = "名称或编码不唯一"
+    remedy = "candidates 列出了全部候选;请改用完整编码,或加上 plan 参数限定总体方案。"
+
+
+class UnavailableError(AppError):
+    """The database does not answer."""
+
+    slug = "unavailable"
+    status = 503
+    title = "服务暂不可用"
+    remedy = "数据库暂时无法连接,请稍后重试;持续出现请联系管理员。"
+
+
+class InternalError(AppError):
+    """An error of ours."""
+
+    slug = "internal-error"
+    status = 500
+    title = "服务内部错误"
+    remedy = "这是服务自身的错误,请把 instance(请求编号)告诉管理员。"
+
+
+def all_errors() -> list[type[AppError]]:
+    """Every error that has a page of its own, by slug."""
+
+    def walk(base: type[AppError]) -> list[type[AppError]]:
+        return [leaf for child in base.__subclasses__() for leaf in (child, *walk(child))]
+
+    return sorted(walk(AppError), key=lambda error: error.slug)

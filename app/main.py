@@ -1,0 +1,71 @@
+"""The application, wired together; nothing else happens here."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TypedDict
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.staticfiles import StaticFiles
+
+from app.db import ReadPool, open_read_pool
+from app.deps import refuse_repeated_parameters
+from app.fragments import FragmentCache
+from app.observability import Metrics, ObservabilityMiddleware
+from app.openapi import install_openapi, operation_id
+from app.problems import install_problem_handlers, unexpected_answer
+from app.routers import anomalies, battles, docs, health, plans, rules, search, targets, tasks, units
+from app.services.reader import Reader
+from app.settings import Settings, SettingsError, read_settings
+from app.version import VERSION
+
+__all__ = ["create_app"]
+
+API = "/api/v1"
+
+
+class State(TypedDict):
+    """What the lifespan gives to every request."""
+
+    reader: Reader
+    metrics: Metrics
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application; without ``settings`` they are read from the environment.
+
+    Raises:
+        SettingsError: a setting is wrong, or no database address is set.
+    """
+    settings = settings or read_settings()
+    url = settings.read_database_url or settings.database_url
+    if url is None:
+        raise SettingsError("须设置 LIUZHANG_DATABASE_URL,或用 liuzhang serve 启动内嵌的 PostgreSQL")
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[State]:
+        async with open_read_pool(url, size=settings.pool_size) as pool:
+            fragments = FragmentCache(settings.fragment_cache_size)
+            yield {"reader": Reader(ReadPool(pool), fragments), "metrics": metrics}
+
+    app = FastAPI(
+        title="六仗",
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        generate_unique_id_function=operation_id,
+        redirect_slashes=False,
+    )
+    api = APIRouter(prefix=API, dependencies=[Depends(refuse_repeated_parameters)])
+    for part in (plans, battles, tasks, units, targets, rules, anomalies, search):
+        api.include_router(part.router)
+    app.include_router(api)
+    app.include_router(health.router, dependencies=[Depends(refuse_repeated_parameters)])
+    app.mount("/docs/assets", StaticFiles(directory=docs.ASSETS), name="assets")
+    app.include_router(docs.router)
+    app.add_middleware(ObservabilityMiddleware, metrics=metrics, failed=unexpected_answer)
+    install_problem_handlers(app)
+    install_openapi(app)
+    return app

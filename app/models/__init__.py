@@ -1,0 +1,41 @@
+"""The tables, by aggregate. Importing this package registers all of them with ``Base.metadata``."""
+
+from app.models.base import Base
+from app.models.plan import (
+    Anomaly,
+    Battle,
+    Plan,
+    Region,
+    SuperiorDocument,
+    TaskForce,
+    TaskForceHead,
+    TaskForceMember,
+)
+from app.models.rule import Rule, RuleUnit
+from app.models.search import SearchEntry
+from app.models.target import Indicator, Target
+from app.models.task import Assignment, Clause, Task, TaskGroup
+from app.models.unit import Unit, UnitAlias
+
+__all__ = [
+    "Anomaly",
+    "Assignment",
+    "Base",
+    "Battle",
+    "Clause",
+    "Indicator",
+    "Plan",
+    "Region",
+    "Rule",
+    "RuleUnit",
+    "SearchEntry",
+    "SuperiorDocument",
+    "Target",
+    "Task",
+    "TaskForce",
+    "TaskForceHead",
+    "TaskForceMember",
+    "TaskGroup",
+    "Unit",
+    "UnitAlias",
+]

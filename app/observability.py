@@ -1,0 +1,94 @@
+"""What one sees of a running service: a request id on every request, a log line, and metrics."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["Metrics", "ObservabilityMiddleware", "request_id_of"]
+
+_log = logging.getLogger("liuzhang.access")
+_ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+
+
+class Metrics:
+    """The metrics of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        """Register the metrics."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        labels = ["method", "route", "status"]
+        self.requests = Counter("liuzhang_requests", "Requests answered", labels, registry=self.registry)
+        self.duration = Histogram(
+            "liuzhang_request_seconds", "Time to answer", ["method", "route"], registry=self.registry
+        )
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The metrics in the Prometheus text format, and its media type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id of the request, as the middleware set it."""
+    return str(scope["state"]["request_id"])
+
+
+class ObservabilityMiddleware:
+    """Takes the caller's ``X-Request-ID`` where it is a sane one, else makes one; measures and logs each request.
+
+    It also answers for exceptions that nothing inside handled, so that even such an answer carries the request id.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, failed: Callable[[Request, Exception], Response]) -> None:
+        """Wrap ``app``; ``failed`` gives the answer for an exception that comes through."""
+        self.app = app
+        self.metrics = metrics
+        self.failed = failed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection; other than HTTP passes through."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception as error:
+            if status:
+                raise
+            await self.failed(Request(scope), error)(scope, receive, send_with_id)
+        finally:
+            elapsed = time.perf_counter() - started
+            # The template of the route, never the path itself: paths are without number, label values must not be.
+            route = getattr(scope.get("route"), "path", "(none)")
+            method = scope["method"] if scope["method"] in _METHODS else "(other)"
+            self.metrics.requests.labels(method, route, str(status)).inc()
+            self.metrics.duration.labels(method, route).observe(elapsed)
+            if _log.isEnabledFor(logging.INFO):
+                _log.info("%s %s %s %.1fms %s", method, scope["path"], status, elapsed * 1000, request_id)
+
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}

@@ -1,0 +1,90 @@
+"""The OpenAPI document: one override that makes it say what this API does."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from app.domain.plan import Labelled
+from app.routers.answers import PROBLEM_JSON
+
+__all__ = ["TAGS", "install_openapi", "operation_id"]
+
+TAGS: list[dict[str, Any]] = [
+    {"name": "plans", "description": "总体方案:一个地区、一个年度、一份文件。"},
+    {"name": "battles", "description": "仗:总体方案的组成部分,各有工作专班、任务组与目标。"},
+    {"name": "tasks", "description": "工作任务:文件中的编号条目,附责任括注(牵头、负责、配合)与目标。"},
+    {"name": "units", "description": "责任单位:一个单位可有多个印刷名称,任一名称都能找到它。"},
+    {"name": "targets", "description": "目标:要达到的数值,或没有数值的定性要求。"},
+    {"name": "rules", "description": "规则:报送、调度、排名、巡查、追责、考核,都是带参数与出处的数据。"},
+    {"name": "anomalies", "description": "原文疑点:错字、矛盾、重复、遗漏、表述不明与名称不一。"},
+    {"name": "search", "description": "检索:按名称、别名、拼音、首字母或正文查找以上各类条目。"},
+    {"name": "health", "description": "运行状况与监控指标。"},
+]
+
+DESCRIPTION = """县级政府年度计划(“六仗”)的工作服务:承诺了什么、由谁牵头、要达到什么数值、依据原文哪一处。
+
+**编码**:总体方案 `431228-2023`(GB/T 2260 地区代码-年度)、仗 `431228-2023-1`、任务组 `431228-2023-1-2`、
+任务 `431228-2023-1-2-5`、条款 `431228-2023-1-2-5.1`、目标 `<所属编码>-T1`、单位 `431228-fgj`。编码稳定,可直接引用。
+
+**列表**:`{"items": […], "next_cursor": …, "total": …}`;`limit` 为 1-500,默认 50;下一页把 `next_cursor` 原样放入
+`cursor`;`include_total=true` 时给出总数。未列明的查询参数一律返回 422,不会被忽略。
+
+**缓存**:每个成功响应都有 `ETag`,带 `If-None-Match` 再次请求,内容未变时返回 304。
+
+**错误**:一律为 `application/problem+json`(RFC 9457),`type` 可直接打开查看说明,`errors` 逐项指出问题所在;
+`instance` 是请求编号,与响应头 `X-Request-ID` 相同,可由客户端在请求头中自定(8-128 个字母、数字、`.`、`_`、`-`)。
+
+**日期与时刻**:日期为 `YYYY-MM-DD`;时刻为带 `+08:00` 的 RFC 3339 格式;数值为精确的 JSON 数字。
+"""
+
+
+def operation_id(route: APIRoute) -> str:
+    """The name of the route function: stable, snake_case, unique (held by a test)."""
+    return route.name
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Make ``app.openapi()`` return the finished document."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                summary="县级政府年度计划的任务、责任单位、目标与规则",
+                description=DESCRIPTION,
+                routes=app.routes,
+                tags=TAGS,
+                license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+                servers=[{"url": "/", "description": "本服务"}],
+            )
+            for path in schema["paths"].values():
+                for operation in path.values():
+                    _finish(operation)
+            _explain_codes(schema["components"]["schemas"])
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = document
+
+
+def _finish(operation: dict[str, Any]) -> None:
+    """Errors are problem+json, a 304 has no body, and every answer carries the request id."""
+    for status, answer in operation["responses"].items():
+        if status == "304":
+            answer.pop("content", None)
+        elif not status.startswith("2"):
+            answer["content"] = {PROBLEM_JSON: answer.pop("content", {})["application/json"]}
+        answer.setdefault("headers", {})["X-Request-ID"] = {"description": "请求编号", "schema": {"type": "string"}}
+
+
+def _explain_codes(schemas: dict[str, Any]) -> None:
+    """Give every set of codes its Chinese labels, readable by people and by programs."""
+    labelled = {kind.__name__: kind for kind in Labelled.__subclasses__()}
+    for name, schema in schemas.items():
+        kind = labelled.get(name)
+        if kind is not None:
+            schema["description"] = "、".join(f"{code.value} {code.label}" for code in kind)
+            schema["x-enum-descriptions"] = [code.label for code in kind]

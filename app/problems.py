@@ -1,0 +1,118 @@
+"""Every exception becomes one problem+json answer (RFC 9457); nothing of the inside leaves."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+import asyncpg
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from app.errors import (
+    AppError,
+    BadRequestError,
+    Fault,
+    InternalError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    UnavailableError,
+)
+from app.observability import request_id_of
+from app.routers.answers import PROBLEM_JSON
+from app.validation import explain_validation
+
+__all__ = ["install_problem_handlers", "unexpected_answer"]
+
+_log = logging.getLogger("liuzhang.errors")
+
+_UNREACHABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.UndefinedTableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    OSError,
+)
+
+
+def _answer(request: Request, error: AppError, *, headers: dict[str, str] | None = None) -> Response:
+    """The answer for ``error``."""
+    body: dict[str, Any] = {
+        "type": f"/problems/{error.slug}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": request_id_of(request.scope),
+    }
+    if error.faults:
+        body["errors"] = [{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in error.faults]
+    body.update(error.extra)
+    return Response(orjson.dumps(body), status_code=error.status, media_type=PROBLEM_JSON, headers=headers)
+
+
+def _faults(errors: Sequence[Any]) -> list[Fault]:
+    return [
+        Fault(
+            "/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in item["loc"]),
+            item["type"],
+            explain_validation(item["type"], item.get("ctx", {}), item["msg"]),
+        )
+        for item in errors
+    ]
+
+
+def _on_app_error(request: Request, error: AppError) -> Response:
+    return _answer(request, error)
+
+
+def _on_validation(request: Request, error: RequestValidationError) -> Response:
+    faults = _faults(error.errors())
+    if any(fault.code == "json_invalid" for fault in faults):
+        return _answer(request, BadRequestError("请求体不是合法的 JSON", faults=faults))
+    summary = ";".join(f"{fault.pointer.split('/')[-1]} {fault.detail}" for fault in faults[:3])
+    return _answer(request, InvalidRequestError(f"请求内容不合要求: {summary}", faults=faults))
+
+
+def _on_http(request: Request, error: HTTPException) -> Response:
+    headers = dict(error.headers) if error.headers else None
+    if error.status_code == NotFoundError.status:
+        return _answer(request, NotFoundError(f"没有路径 {request.url.path}"), headers=headers)
+    if error.status_code == MethodNotAllowedError.status:
+        detail = f"{request.url.path} 不支持 {request.method}"
+        return _answer(request, MethodNotAllowedError(detail), headers=headers)
+    return _answer(request, BadRequestError("无法读取请求"), headers=headers)
+
+
+def _on_unreachable(request: Request, error: Exception) -> Response:
+    _log.error("database unavailable, request %s: %s", request_id_of(request.scope), error)
+    unavailable = UnavailableError("数据库暂时无法应答,请稍后重试")
+    return _answer(request, unavailable, headers={"Retry-After": "5"})
+
+
+def unexpected_answer(request: Request, error: Exception) -> Response:
+    """The answer for an exception that nothing else handles: logged in full, told in one sentence."""
+    _log.exception("unexpected error, request %s", request_id_of(request.scope), exc_info=error)
+    return _answer(request, InternalError("服务内部错误,已记录;请把 instance 告诉管理员"))
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Register a handler for every exception a route is expected to raise."""
+
+    def register(kind: type[Exception], handler: Callable[..., Response]) -> None:
+        async def handle(request: Request, error: Exception) -> Response:
+            return handler(request, error)
+
+        app.add_exception_handler(kind, cast("Callable[[Request, Exception], Awaitable[Response]]", handle))
+
+    register(AppError, _on_app_error)
+    register(RequestValidationError, _on_validation)
+    register(HTTPException, _on_http)
+    for kind in _UNREACHABLE:
+        register(kind, _on_unreachable)

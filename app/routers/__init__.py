@@ -1,0 +1,1 @@
+"""The HTTP of the API, by noun: parse, call one use case, answer."""

@@ -1,0 +1,41 @@
+"""How routes answer: bytes with their ETag, and the error answers each route declares."""
+
+from typing import Any
+
+from fastapi import Response
+
+from app.errors import AppError, InvalidRequestError, UnavailableError
+from app.rendering import Rendered
+from app.schemas.problem import Problem
+
+__all__ = ["PROBLEM_JSON", "answer", "problems", "read_answers"]
+
+PROBLEM_JSON = "application/problem+json"
+_ETAG: dict[str, Any] = {"ETag": {"description": "内容标识,用于 If-None-Match", "schema": {"type": "string"}}}
+
+
+def answer(rendered: Rendered) -> Response:
+    """200 with the body, or 304 where the caller has it; either way revalidated before use."""
+    headers = {"ETag": rendered.etag, "Cache-Control": "no-cache"}
+    if rendered.body is None:
+        return Response(status_code=304, headers=headers)
+    return Response(rendered.body, media_type="application/json", headers=headers)
+
+
+def problems(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route, for its ``responses``."""
+    declared: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        entry = declared.setdefault(error.status, {"model": Problem, "description": error.title})
+        if error.title not in entry["description"]:
+            entry["description"] += f";{error.title}"
+    return declared
+
+
+def read_answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """What every reading route can answer beside its own 200, and ``errors``."""
+    return {
+        200: {"description": "成功", "headers": _ETAG},
+        304: {"description": "内容未变(If-None-Match 命中),无响应体", "headers": _ETAG},
+        **problems(InvalidRequestError, *errors, UnavailableError),
+    }

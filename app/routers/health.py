@@ -1,0 +1,41 @@
+"""运行状况与指标."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.deps import ReaderDep
+from app.errors import InvalidRequestError, UnavailableError
+from app.routers.answers import problems
+from app.schemas.base import NoQuery
+from app.schemas.health import Live, Ready
+from app.services.health import readiness
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health/live", summary="存活检查", responses=problems(InvalidRequestError))
+async def get_liveness(_: Annotated[NoQuery, Query()]) -> Live:
+    """进程能应答即为存活,不检查数据库。"""
+    return Live(status="live")
+
+
+@router.get("/health/ready", summary="就绪检查", responses=problems(InvalidRequestError, UnavailableError))
+async def get_readiness(_: Annotated[NoQuery, Query()], reader: ReaderDep) -> Ready:
+    """数据库可用且已建表即为就绪;否则 503。"""
+    return await readiness(reader)
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus 指标",
+    response_class=Response,
+    responses={
+        200: {"description": "Prometheus 文本格式", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **problems(InvalidRequestError),
+    },
+)
+async def get_metrics(_: Annotated[NoQuery, Query()], request: Request) -> Response:
+    """本进程的请求数、时延与运行时指标。"""
+    content, media_type = request.state.metrics.exposition()
+    return Response(content, media_type=media_type)

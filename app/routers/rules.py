@@ -1,0 +1,34 @@
+"""规则."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+
+from app.deps import KnownDep, ReaderDep
+from app.errors import AmbiguousError, InvalidCursorError, NotFoundError
+from app.routers.answers import answer, read_answers
+from app.schemas.rule import RuleItemQuery, RulePage, RuleQuery, RuleRead
+from app.services import rules
+
+router = APIRouter(prefix="/rules", tags=["rules"])
+
+RuleCode = Annotated[
+    str,
+    Path(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60, description="规则编码", examples=["monthly-form"]),
+]
+
+
+@router.get("", summary="规则列表", response_model=RulePage, responses=read_answers(InvalidCursorError))
+async def list_rules(query: Annotated[RuleQuery, Query()], reader: ReaderDep, known: KnownDep) -> Response:
+    """报送、调度、排名、巡查、追责、考核等规则,按原文次序,附参数与原文位置。"""
+    return answer(await rules.list_rules(reader, query, known))
+
+
+@router.get(
+    "/{code}", summary="一条规则", response_model=RuleRead, responses=read_answers(NotFoundError, AmbiguousError)
+)
+async def get_rule(
+    code: RuleCode, query: Annotated[RuleItemQuery, Query()], reader: ReaderDep, known: KnownDep
+) -> Response:
+    """规则的参数、依据的原文短语,以及对原文未明之处的理解。"""
+    return answer(await rules.get_rule(reader, code, query.plan, known))

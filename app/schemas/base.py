@@ -1,0 +1,118 @@
+"""What all schemas share: strict reading of queries, exact figures, lists, codes with their labels."""
+
+from decimal import Decimal
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+
+__all__ = [
+    "BattleCode",
+    "Figure",
+    "GroupCode",
+    "ListQuery",
+    "Locator",
+    "NoQuery",
+    "PageRead",
+    "PlanCode",
+    "Read",
+    "SearchWords",
+    "TargetCode",
+    "TaskCode",
+    "UnitCode",
+    "UnitFilter",
+]
+
+ItemT = TypeVar("ItemT", bound=BaseModel)
+
+PlanCode = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{6}-\d{4}$"),
+    Field(description="总体方案编码:GB/T 2260 地区代码-年度", examples=["431228-2023"]),
+]
+BattleCode = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{6}-\d{4}-\d{1,2}$"),
+    Field(description="仗编码:总体方案编码-序号", examples=["431228-2023-4"]),
+]
+GroupCode = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{6}-\d{4}(-\d{1,2}){2}$"),
+    Field(description="任务组编码:仗编码-组序号", examples=["431228-2023-1-2"]),
+]
+TaskCode = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{6}-\d{4}(-\d{1,2}){2}-\d{1,3}$"),
+    Field(description="任务编码:仗-组-原文序号", examples=["431228-2023-1-2-5"]),
+]
+TargetCode = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{6}-\d{4}(-\d{1,3}){0,3}-T\d{1,3}$"),
+    Field(description="目标编码:所属任务、组、仗或总体方案的编码-T序号", examples=["431228-2023-1-2-5-T1"]),
+]
+UnitCode = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{6}-[a-z][a-z0-9]{1,39}$"),
+    Field(description="单位编码:地区代码-拼音首字母", examples=["431228-fgj"]),
+]
+UnitFilter = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00]+$"),
+    Field(
+        description="责任单位:编码,或文件中印出的任一名称(须 URL 编码);名称在多个地区重复时返回 422 并列出候选",
+        examples=["县发展与改革局"],
+    ),
+]
+SearchWords = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$"),
+    Field(description="检索词,空格分开的各词须全部命中;不分大小写与全半角", examples=["高标准农田"]),
+]
+Locator = Annotated[str, Field(description="原文位置", examples=["附件1/二/(二)/5"])]
+
+
+def _exact(value: Decimal) -> int | float:
+    """A figure of at most 15 significant digits as the JSON number that reads back as the same decimal."""
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+Figure = Annotated[
+    Decimal,
+    PlainSerializer(_exact, return_type=float | int),
+    WithJsonSchema({"type": "number"}),
+]
+
+
+class Read(BaseModel):
+    """Base of what the service answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoQuery(BaseModel):
+    """A resource without query parameters: any is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ListQuery(BaseModel):
+    """What every list takes; an unknown parameter is refused, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: int = Field(default=50, ge=1, le=500, description="每页条数")
+    cursor: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=600,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="上一页返回的 next_cursor;不透明,不要自行构造",
+    )
+    include_total: bool = Field(default=False, description="是否在 total 中给出总数(多一次计数查询)")
+
+
+class PageRead(Read, Generic[ItemT]):
+    """One page of a list."""
+
+    items: list[ItemT] = Field(description="本页内容")
+    next_cursor: str | None = Field(description="下一页的游标;最后一页为 null")
+    total: int | None = Field(default=None, description="总数;只在 include_total=true 时给出,否则为 null")

@@ -1,0 +1,1 @@
+"""The use cases, by noun, with their SQL."""

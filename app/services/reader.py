@@ -1,0 +1,31 @@
+"""What every reading use case is given."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from app.db import ReadPool
+from app.fragments import FragmentCache
+from app.pagination import PageRequest
+from app.schemas.base import ListQuery
+
+__all__ = ["Reader", "decoded", "page_request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """The read pool and the fragments this process has rendered."""
+
+    pool: ReadPool
+    fragments: FragmentCache
+
+
+def page_request(query: ListQuery, *, sort: str) -> PageRequest:
+    """The page a list query asks for."""
+    return PageRequest(query.limit, query.cursor, sort, query.include_total)
+
+
+def decoded(value: str | None) -> Any:
+    """A JSON column, which asyncpg hands over as text."""
+    return None if value is None else orjson.loads(value)

@@ -1,0 +1,116 @@
+"""Targets: listed with their filters, and read for their owners."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, select
+
+from app.db import ReadQuery
+from app.domain.search import EntryKind
+from app.errors import NotFoundError
+from app.models import Battle, Indicator, Plan, Target, Task, TaskGroup
+from app.pagination import Listing, Statement
+from app.rendering import Known, Rendered, render
+from app.schemas.target import TargetPage, TargetQuery, TargetRead
+from app.services.reader import Reader, page_request
+from app.services.search import matching, matching_values
+from app.services.units import resolve_unit, task_roles
+
+__all__ = ["get_target", "list_targets", "target_read", "targets_where"]
+
+_COLUMNS: Statement = (
+    select(
+        Target.sort_key,
+        Target.code,
+        Plan.code.label("plan"),
+        Battle.code.label("battle"),
+        TaskGroup.code.label("group"),
+        Task.code.label("task"),
+        Target.battle_id,
+        Target.task_group_id,
+        Target.task_id,
+        Indicator.code.label("indicator"),
+        Indicator.name.label("indicator_name"),
+        Indicator.unit_of_measure,
+        Indicator.direction,
+        Indicator.accumulation,
+        Target.operator,
+        Target.value,
+        Target.value_max,
+        Target.qualitative,
+        Target.text,
+        Target.baseline,
+        Target.due_on,
+        Target.due_printed,
+        Target.locator,
+        Target.note,
+    )
+    .join(Plan, Plan.id == Target.plan_id)
+    .join(Indicator, Indicator.id == Target.indicator_id)
+    .outerjoin(Battle, Battle.id == Target.battle_id)
+    .outerjoin(TaskGroup, TaskGroup.id == Target.task_group_id)
+    .outerjoin(Task, Task.id == Target.task_id)
+)
+_FIELDS = tuple(TargetRead.model_fields)
+_ROLES = task_roles()
+
+_LISTING = Listing(
+    statement=_COLUMNS,
+    key=Target.sort_key,
+    sorts={"code": Target.sort_key, "due_on": Target.due_on},
+    conditions={
+        "plan": Plan.code == bindparam("plan"),
+        "battle": Battle.code == bindparam("battle"),
+        "task": Task.code == bindparam("task"),
+        "unit": Target.task_id.in_(select(_ROLES.c.task_id).where(_ROLES.c.unit_id == bindparam("unit"))),
+        "q": matching(EntryKind.TARGET, Target.code),
+        "quantified": Target.operator.is_not(None),
+        "unquantified": Target.operator.is_(None),
+    },
+)
+_BY_CODE = ReadQuery(_COLUMNS.where(Target.code == bindparam("code")))
+
+
+def targets_where(condition: ColumnElement[bool]) -> ReadQuery:
+    """A query for the targets of some owners, in print order."""
+    return ReadQuery(_COLUMNS.where(condition).order_by(Target.sort_key))
+
+
+def target_read(row: Any) -> TargetRead:
+    """A target as the API shows it."""
+    return TargetRead.model_validate({name: row[name] for name in _FIELDS})
+
+
+async def list_targets(reader: Reader, query: TargetQuery, known: Known) -> Rendered:
+    """One page of targets.
+
+    Raises:
+        UnknownUnitError: the unit filter means no unit.
+        AmbiguousError: the unit filter means several units.
+    """
+    filters: dict[str, dict[str, Any]] = {}
+    for name in ("plan", "battle", "task"):
+        value = getattr(query, name)
+        if value is not None:
+            filters[name] = {name: value}
+    if query.unit is not None:
+        scope = query.task or query.battle or query.plan
+        filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=scope)}
+    if query.q is not None:
+        filters["q"] = matching_values(query.q)
+    if query.quantified is not None:
+        filters["quantified" if query.quantified else "unquantified"] = {}
+    page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters)
+    items = [target_read(row) for row in page.rows]
+    return render(TargetPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
+
+
+async def get_target(reader: Reader, code: str, known: Known) -> Rendered:
+    """One target.
+
+    Raises:
+        NotFoundError: no target has this code.
+    """
+    row = await reader.pool.fetch_row(_BY_CODE, code=code)
+    if row is None:
+        raise NotFoundError(f"没有目标 {code}")
+    return render(target_read(row), known)

@@ -1,0 +1,62 @@
+"""The settings of the service: the only reader of the environment."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.validation import explain_validation
+
+__all__ = ["Settings", "SettingsError", "read_settings"]
+
+PREFIX = "LIUZHANG_"
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or wrong; the message (Chinese) names it and says what is allowed."""
+
+
+class Settings(BaseSettings):
+    """Every setting, read from ``LIUZHANG_*`` variables and from ``.env``; unknown ones are refused."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="forbid", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="监听地址")
+    port: int = Field(default=8000, ge=1, le=65535, description="监听端口")
+    workers: int = Field(default=1, ge=1, le=64, description="服务进程数")
+    data_dir: Path = Field(default=Path(".data"), description="内嵌 PostgreSQL 的数据目录")
+    database_url: str | None = Field(
+        default=None,
+        pattern=r"^postgres(ql)?://",
+        description="外部 PostgreSQL(15 及以上)的地址;留空则启动内嵌的 PostgreSQL",
+    )
+    read_database_url: str | None = Field(
+        default=None, pattern=r"^postgres(ql)?://", description="只读查询所用的地址,如只读副本;留空则同上"
+    )
+    pg_bin: Path | None = Field(default=None, description="内嵌 PostgreSQL 的程序目录;留空则取自 Python 包")
+    pool_size: int = Field(default=4, ge=1, le=200, description="每个服务进程的数据库连接数")
+    fragment_cache_size: int = Field(default=20_000, ge=0, description="每个服务进程缓存的片段数")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="日志级别")
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: a ``LIUZHANG_*`` variable is unknown, or a value is not allowed.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise SettingsError(f"不认识的设置: {'、'.join(unknown)};可用的设置: {'、'.join(sorted(known))}")
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"{PREFIX}{str(item['loc'][0]).upper().removeprefix(PREFIX)}: "
+            f"{explain_validation(item['type'], item.get('ctx', {}), item['msg'])}"
+            for item in error.errors(include_url=False)
+        ]
+        raise SettingsError("设置有误: " + ";".join(lines)) from None

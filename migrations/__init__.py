@@ -1,0 +1,54 @@
+"""The migrations of the database, and how they are run.
+
+Two starts at once must not migrate twice: an advisory lock lets one go first. A migration that cannot get its locks, or
+runs away, gives up instead of holding the service still.
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+__all__ = ["LOCK", "alembic_config", "upgrade"]
+
+LOCK = 4312282023
+"""The advisory lock under which the database is migrated and seeded."""
+
+
+def alembic_config(connection: Connection) -> Config:
+    """The configuration for running Alembic commands over ``connection``."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = connection
+    return config
+
+
+async def upgrade(engine: AsyncEngine, revision: str = "head") -> bool:
+    """Bring the database to ``revision``; returns whether anything had to be done."""
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+        await connection.commit()
+        try:
+            return await connection.run_sync(_upgrade, revision)
+        finally:
+            await connection.rollback()
+            await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
+            await connection.commit()
+
+
+def _upgrade(connection: Connection, revision: str) -> bool:
+    config = alembic_config(connection)
+    wanted = ScriptDirectory.from_config(config).get_revision(revision).revision
+    current = MigrationContext.configure(connection).get_current_revision()
+    if wanted == current:
+        return False
+    connection.execute(text("SET lock_timeout = '10s'"))
+    connection.execute(text("SET statement_timeout = '10min'"))
+    connection.commit()
+    command.upgrade(config, revision)
+    connection.commit()
+    return True

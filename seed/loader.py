@@ -1,0 +1,468 @@
+"""Loads a plan into the database: idempotent, in one transaction, touching only rows that differ.
+
+What a second run finds equal it leaves alone, so versions (and with them every client's ETags) stay as they are.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.domain.plan import RuleUnitRole
+from app.domain.search import EntryKind
+from app.models import (
+    Anomaly,
+    Assignment,
+    Battle,
+    Clause,
+    Indicator,
+    Plan,
+    Region,
+    Rule,
+    RuleUnit,
+    SearchEntry,
+    SuperiorDocument,
+    Target,
+    Task,
+    TaskForce,
+    TaskForceHead,
+    TaskForceMember,
+    TaskGroup,
+    Unit,
+    UnitAlias,
+)
+from migrations import LOCK
+from seed import format as seed_format
+from seed.codes import codes
+from seed.entries import Entry, search_entries
+from seed.reader import PlanSource, read_plan
+
+__all__ = ["LoadReport", "load_plan", "plan_directories", "seed_if_empty"]
+
+Row = dict[str, Any]
+Keys = dict[tuple[Any, ...], int]
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """What a load did: rows inserted, updated, deleted; all zero where the database already agreed."""
+
+    plan: str
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was written."""
+        return bool(self.inserted or self.updated or self.deleted)
+
+
+def plan_directories(root: Path | None = None) -> list[Path]:
+    """The plan directories that come with the project, or those under ``root``."""
+    return sorted(path.parent for path in (root or Path(__file__).parent).glob("*/plan.yaml"))
+
+
+async def seed_if_empty(engine: AsyncEngine) -> list[LoadReport]:
+    """Load the plans that come with the project into a database that holds none.
+
+    Raises:
+        SeedError: a seed file is wrong.
+    """
+    async with engine.connect() as connection:
+        if await connection.scalar(select(func.count()).select_from(Plan)):
+            return []
+    return [await load_plan(engine, directory) for directory in plan_directories()]
+
+
+async def load_plan(engine: AsyncEngine, directory: Path) -> LoadReport:
+    """Load one plan directory; nothing is written where anything is wrong.
+
+    Raises:
+        SeedError: a seed file is wrong.
+    """
+    source = read_plan(directory)
+    async with engine.begin() as connection:
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        await connection.execute(text("SET CONSTRAINTS ALL DEFERRED"))
+        load = _Load(connection, source, LoadReport(source.code))
+        await load.run()
+        return load.report
+
+
+class _Load:
+    """One load: the keys of what has been written, by code, for what refers to it."""
+
+    def __init__(self, connection: AsyncConnection, source: PlanSource, report: LoadReport) -> None:
+        self.connection = connection
+        self.source = source
+        self.report = report
+        self.region = source.plan.content.region.code
+        self.units: Keys = {}
+        self.of_name: dict[str, int] = {}
+
+    async def run(self) -> None:
+        await self._catalogues()
+        plan = await self._plan()
+        battles = await self._battles(plan)
+        groups, tasks = await self._tasks(plan, battles)
+        await self._clauses(groups, tasks)
+        await self._targets(plan, battles, groups, tasks)
+        await self._rules(plan, battles)
+        await self._anomalies(plan, battles)
+        await self._search(plan)
+
+    async def _catalogues(self) -> None:
+        """Regions, units and indicators: shared by the years of a region, so never deleted here."""
+        region = self.source.plan.content.region
+        await self._sync(Region, [{"code": region.code, "name": region.name}], ["code"])
+        units = self.source.units.content.units
+        rows = [
+            {
+                "region_code": self.region,
+                "code": f"{self.region}-{unit.abbreviation}",
+                "name": unit.name,
+                "kind": unit.kind.value,
+                "note": unit.note,
+            }
+            for unit in units
+        ]
+        self.units = await self._sync(Unit, rows, ["code"], within=Unit.region_code == self.region)
+        names = self.source.unit_names()
+        self.of_name = {name: self.units[f"{self.region}-{abbreviation}",] for name, abbreviation in names.items()}
+        aliases = [{"region_code": self.region, "unit_id": unit, "name": name} for name, unit in self.of_name.items()]
+        await self._sync(UnitAlias, aliases, ["name"], within=UnitAlias.region_code == self.region)
+        indicators = [
+            {"region_code": self.region, **indicator.model_dump(mode="json")}
+            for file in self.source.files
+            for indicator in file.content.indicators
+        ]
+        within = Indicator.region_code == self.region
+        self.indicators = await self._sync(Indicator, indicators, ["code"], within=within)
+
+    async def _plan(self) -> int:
+        content = self.source.plan.content
+        code = self.source.code
+        names = ("year", "title", "short_title", "document_number", "issuer", "issued_on", "objective")
+        row: Row = {name: getattr(content, name) for name in names}
+        row |= {"code": code, "sort_key": code, "region_code": self.region, "seed_digest": self.source.digest}
+        plan = (await self._sync(Plan, [row], ["code"], within=Plan.code == code))[code,]
+        superior = [
+            {"plan_id": plan, "position": position, **document.model_dump()}
+            for position, document in enumerate(content.superior_documents, 1)
+        ]
+        await self._replace(SuperiorDocument, superior, ["plan_id", "position"], SuperiorDocument.plan_id == plan)
+        return plan
+
+    async def _battles(self, plan: int) -> Keys:
+        battles: list[Row] = []
+        for file in self.source.battles:
+            content = file.content
+            names = ("ordinal", "short_name", "name", "objective", "locator")
+            row: Row = {name: getattr(content, name) for name in names}
+            code, sort_key = self._codes((content.ordinal,))
+            battles.append({**row, "plan_id": plan, "code": code, "sort_key": sort_key})
+        keys = await self._sync(Battle, battles, ["ordinal"], within=Battle.plan_id == plan, prune=True)
+        forces = [
+            {
+                "battle_id": keys[file.content.ordinal,],
+                "name": force.name,
+                "locator": force.locator,
+                "office_unit_id": self.of_name[force.office],
+                "office_printed_name": force.office,
+                "open_ended": force.open_ended,
+                "note": force.note,
+            }
+            for file in self.source.battles
+            for force in (file.content.task_force,)
+        ]
+        of_plan = TaskForce.battle_id.in_(keys.values())
+        force_keys = await self._sync(TaskForce, forces, ["battle_id"], within=of_plan)
+        heads: list[Row] = []
+        members: list[Row] = []
+        for file in self.source.battles:
+            force = file.content.task_force
+            key = force_keys[keys[file.content.ordinal,],]
+            heads += [
+                {
+                    "task_force_id": key,
+                    "position": position,
+                    "role": head.role.value,
+                    "post": head.post,
+                    "person": head.person,
+                    "locator": head.locator or force.locator,
+                }
+                for position, head in enumerate(force.heads, 1)
+            ]
+            members += [
+                {"task_force_id": key, "position": position, "unit_id": self.of_name[name], "printed_name": name}
+                for position, name in enumerate(force.members, 1)
+            ]
+        for model, rows in ((TaskForceHead, heads), (TaskForceMember, members)):
+            within = model.task_force_id.in_(force_keys.values())
+            await self._replace(model, rows, ["task_force_id", "position"], within)
+        return keys
+
+    async def _tasks(self, plan: int, battles: Keys) -> tuple[Keys, Keys]:
+        groups: list[Row] = []
+        for file in self.source.battles:
+            for group in file.content.groups:
+                code, sort_key = self._codes((file.content.ordinal, group.ordinal))
+                row: Row = {
+                    name: getattr(group, name) for name in ("ordinal", "title", "locator", "summary", "upstream_note")
+                }
+                battle = battles[file.content.ordinal,]
+                groups.append({**row, "plan_id": plan, "battle_id": battle, "code": code, "sort_key": sort_key})
+        keys = await self._sync(TaskGroup, groups, ["code"], within=TaskGroup.plan_id == plan, prune=True)
+        tasks: list[Row] = []
+        for file in self.source.battles:
+            for group in file.content.groups:
+                for task in group.tasks:
+                    code, sort_key = self._codes((file.content.ordinal, group.ordinal, task.number))
+                    tasks.append(
+                        {
+                            "plan_id": plan,
+                            "battle_id": battles[file.content.ordinal,],
+                            "task_group_id": keys[self._codes((file.content.ordinal, group.ordinal))[0],],
+                            "number": task.number,
+                            "code": code,
+                            "sort_key": sort_key,
+                            "title": task.title,
+                            "locator": task.locator,
+                            "deliverables": task.deliverables,
+                            "upstream_note": task.upstream_note or group.upstream_note,
+                        }
+                    )
+        return keys, await self._sync(Task, tasks, ["code"], within=Task.plan_id == plan, prune=True)
+
+    async def _clauses(self, groups: Keys, tasks: Keys) -> None:
+        clauses: list[Row] = []
+        brackets: dict[str, seed_format.Clause] = {}
+
+        def add(owner: str, ordinal: int, clause: seed_format.Clause) -> None:
+            code = f"{owner}.{ordinal}"
+            brackets[code] = clause
+            clauses.append(
+                {
+                    "task_id": tasks.get((owner,)),
+                    "task_group_id": groups.get((owner,)),
+                    "ordinal": ordinal,
+                    "code": code,
+                    "summary": clause.summary,
+                    "open_ended": clause.open_ended,
+                    "note": clause.note,
+                }
+            )
+
+        for file in self.source.battles:
+            for group in file.content.groups:
+                if group.bracket is not None:
+                    add(self._codes((file.content.ordinal, group.ordinal))[0], 1, group.bracket)
+                for task in group.tasks:
+                    for ordinal, clause in enumerate(task.clauses, 1):
+                        add(self._codes((file.content.ordinal, group.ordinal, task.number))[0], ordinal, clause)
+        within = Clause.task_id.in_(tasks.values()) | Clause.task_group_id.in_(groups.values())
+        keys = await self._sync(Clause, clauses, ["code"], within=within, prune=True)
+        assignments = [
+            {
+                "clause_id": keys[code,],
+                "position": position,
+                "unit_id": self.of_name[name],
+                "role": role.value,
+                "printed_name": name,
+            }
+            for code, clause in brackets.items()
+            for position, (role, name) in enumerate(clause.entries, 1)
+        ]
+        of_clauses = Assignment.clause_id.in_(keys.values())
+        await self._replace(Assignment, assignments, ["clause_id", "position"], of_clauses)
+
+    async def _targets(self, plan: int, battles: Keys, groups: Keys, tasks: Keys) -> None:
+        content = self.source.plan.content
+        rows = self._target_rows(content.targets, (), "总体方案", {"plan_id": plan})
+        for file in self.source.battles:
+            battle = file.content
+            path: tuple[int, ...] = (battle.ordinal,)
+            owner: Row = {"plan_id": plan, "battle_id": battles[path]}
+            rows += self._target_rows(battle.targets, path, battle.locator, owner)
+            for group in battle.groups:
+                path = (battle.ordinal, group.ordinal)
+                owner = {**owner, "task_group_id": groups[self._codes(path)[0],]}
+                rows += self._target_rows(group.targets, path, group.locator, owner)
+                for task in group.tasks:
+                    path = (battle.ordinal, group.ordinal, task.number)
+                    of_task = {**owner, "task_id": tasks[self._codes(path)[0],]}
+                    rows += self._target_rows(task.targets, path, task.locator, of_task)
+        await self._sync(Target, rows, ["code"], within=Target.plan_id == plan, prune=True)
+
+    def _target_rows(
+        self, targets: Sequence[seed_format.Target], path: tuple[int, ...], locator: str, owner: Row
+    ) -> list[Row]:
+        code, sort_key = self._codes(path)
+        names = ("value", "value_max", "text", "baseline", "note")
+        return [
+            {
+                "battle_id": None,
+                "task_group_id": None,
+                "task_id": None,
+                **owner,
+                **{name: getattr(target, name) for name in names},
+                "ordinal": ordinal,
+                "code": f"{code}-T{ordinal}",
+                # "+" sorts before "-": the targets of a whole come before those of its parts.
+                "sort_key": f"{sort_key}+T{ordinal:03}",
+                "indicator_id": self.indicators[target.indicator,],
+                "operator": target.operator and target.operator.value,
+                "qualitative": target.qualitative and target.qualitative.value,
+                "locator": target.locator or locator,
+                "due_on": target.due_on or date(self.source.plan.content.year, 12, 31),
+                "due_printed": target.due_on is not None,
+            }
+            for ordinal, target in enumerate(targets, 1)
+        ]
+
+    async def _rules(self, plan: int, battles: Keys) -> None:
+        rows: list[Row] = []
+        units: dict[str, list[Row]] = {}
+        for file, rule in self._shared("rules"):
+            names = ("code", "name", "locator", "summary", "owed_by", "printed", "interpretation")
+            dumped = rule.model_dump(mode="json")
+            rows.append(
+                {
+                    **{name: getattr(rule, name) for name in names},
+                    "plan_id": plan,
+                    "battle_id": self._battle_of(file, battles),
+                    "sort_key": f"{self.source.code}-R{len(rows) + 1:03}",
+                    "kind": rule.kind.value,
+                    "schedule": dumped["schedule"],
+                    "parameters": {name: _json_value(value) for name, value in rule.parameters.items()},
+                }
+            )
+            named = [(RuleUnitRole.RECEIVER, name) for name in rule.receivers]
+            named += [(RuleUnitRole.CERTIFIER, rule.certifier)] if rule.certifier else []
+            units[rule.code] = [
+                {
+                    "role": role.value,
+                    "position": position,
+                    "unit_id": self.of_name[name],
+                    "printed_name": name,
+                }
+                for position, (role, name) in enumerate(named, 1)
+            ]
+        keys = await self._sync(Rule, rows, ["code"], within=Rule.plan_id == plan, prune=True)
+        of_rules = [{"rule_id": keys[code,], **unit} for code, found in units.items() for unit in found]
+        within = RuleUnit.rule_id.in_(keys.values())
+        await self._replace(RuleUnit, of_rules, ["rule_id", "role", "position"], within)
+
+    async def _anomalies(self, plan: int, battles: Keys) -> None:
+        rows = [
+            {
+                **anomaly.model_dump(mode="json"),
+                "plan_id": plan,
+                "battle_id": self._battle_of(file, battles),
+                "ordinal": ordinal,
+                "code": f"{self.source.code}-A{ordinal}",
+                "sort_key": f"{self.source.code}-A{ordinal:04}",
+            }
+            for ordinal, (file, anomaly) in enumerate(self._shared("anomalies"), 1)
+        ]
+        await self._sync(Anomaly, rows, ["ordinal"], within=Anomaly.plan_id == plan, prune=True)
+
+    async def _search(self, plan: int) -> None:
+        entries = list(search_entries(self.source))
+        of_plan = [self._entry(entry, plan) for entry in entries if entry.kind is not EntryKind.UNIT]
+        of_region = [self._entry(entry, None) for entry in entries if entry.kind is EntryKind.UNIT]
+        await self._replace(SearchEntry, of_plan, ["kind", "code"], SearchEntry.plan_id == plan)
+        within = (SearchEntry.region_code == self.region) & SearchEntry.plan_id.is_(None)
+        await self._replace(SearchEntry, of_region, ["kind", "code"], within)
+
+    def _entry(self, entry: Entry, plan: int | None) -> Row:
+        searched = entry.searched
+        return {
+            "region_code": self.region,
+            "plan_id": plan,
+            "kind": entry.kind.value,
+            "code": entry.code,
+            "sort_key": entry.sort_key,
+            "title": entry.title,
+            "detail": entry.detail,
+            "names": searched.names,
+            "pinyin": searched.pinyin,
+            "initials": searched.initials,
+            "haystack": searched.haystack,
+            "grams": searched.grams,
+        }
+
+    def _shared(self, name: str) -> Iterable[tuple[Any, Any]]:
+        return ((file, item) for file in self.source.files for item in getattr(file.content, name))
+
+    @staticmethod
+    def _battle_of(file: Any, battles: Keys) -> int | None:
+        ordinal = getattr(file.content, "ordinal", None)
+        return None if ordinal is None else battles[ordinal,]
+
+    def _codes(self, path: tuple[int, ...]) -> tuple[str, str]:
+        return codes(self.source.code, path)
+
+    async def _replace(self, model: Any, rows: list[Row], key: list[str], within: ColumnElement[bool]) -> None:
+        """Like :meth:`_sync` for rows nothing refers to: what differs is deleted and inserted anew."""
+        await self._sync(model, rows, key, within=within, prune=True, replace=True)
+
+    async def _sync(
+        self,
+        model: Any,
+        rows: list[Row],
+        key: list[str],
+        *,
+        within: ColumnElement[bool] | None = None,
+        prune: bool = False,
+        replace: bool = False,
+    ) -> Keys:
+        """Make the rows of ``model`` ``within`` a scope be ``rows``; returns their keys by natural key.
+
+        Without ``prune`` rows not named stay; with ``replace`` rows that differ are deleted and inserted, so that no
+        unique constraint is violated half-way through a reordering.
+        """
+        table: Table = model.__table__
+        statement = select(table) if within is None else select(table).where(within)
+        present = {
+            tuple(row[name] for name in key): row for row in (await self.connection.execute(statement)).mappings().all()
+        }
+        wanted = {tuple(row[name] for name in key): row for row in rows}
+        differing = [
+            name
+            for name, row in wanted.items()
+            if name in present and any(present[name][column] != value for column, value in row.items())
+        ]
+        gone = [present[name] for name in present if name not in wanted] if prune else []
+        if replace:
+            gone += [present[name] for name in differing]
+        if gone:
+            await self.connection.execute(delete(table).where(table.c.id.in_([row["id"] for row in gone])))
+        new = [row for name, row in wanted.items() if name not in present or (replace and name in differing)]
+        primary = next(iter(table.primary_key.columns))
+        returned = [primary, *(table.c[name] for name in key)]
+        keys: Keys = {name: present[name][primary.name] for name in wanted if name in present}
+        if new:
+            result = await self.connection.execute(insert(table).returning(*returned), new)
+            keys |= {tuple(row[1:]): row[0] for row in result.all()}
+        if not replace:
+            for name in differing:
+                await self.connection.execute(
+                    update(table).where(primary == present[name][primary.name]).values(wanted[name])
+                )
+        self.report.inserted += len(new) - (len(differing) if replace else 0)
+        self.report.updated += len(differing)
+        self.report.deleted += len(gone) - (len(differing) if replace else 0)
+        return keys
+
+
+def _json_value(value: Any) -> Any:
+    """A rule parameter as JSON: figures as numbers."""
+    if isinstance(value, bool | str):
+        return value
+    return int(value) if value == value.to_integral_value() else float(value)
