@@ -18,7 +18,11 @@ def _reader(request: Request) -> Reader:
 def _known(
     if_none_match: Annotated[
         str | None,
-        Header(description="客户端已有内容的 ETag;内容未变时返回 304", max_length=2000, examples=['"3f1c…"']),
+        Header(
+            description="客户端已有内容的 ETag;内容未变时返回 304",
+            max_length=2000,
+            examples=['"3f1c9a0b5d7e4f2a8c6b1d3e5f7a9b0c"'],
+        ),
     ] = None,
 ) -> Known:
     return Known.parse(if_none_match)

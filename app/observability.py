@@ -27,10 +27,10 @@ class Metrics:
         """Register the metrics."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        labels = ["method", "route", "status"]
+        labels = ["method", "operation", "status"]
         self.requests = Counter("liuzhang_requests", "Requests answered", labels, registry=self.registry)
         self.duration = Histogram(
-            "liuzhang_request_seconds", "Time to answer", ["method", "route"], registry=self.registry
+            "liuzhang_request_seconds", "Time to answer", ["method", "operation"], registry=self.registry
         )
 
     def exposition(self) -> tuple[bytes, str]:
@@ -82,11 +82,11 @@ class ObservabilityMiddleware:
             await self.failed(Request(scope), error)(scope, receive, send_with_id)
         finally:
             elapsed = time.perf_counter() - started
-            # The template of the route, never the path itself: paths are without number, label values must not be.
-            route = getattr(scope.get("route"), "path", "(none)")
+            # The operation's id, never the path itself: paths are without number, label values must not be.
+            operation = getattr(scope.get("endpoint"), "__name__", "(none)")
             method = scope["method"] if scope["method"] in _METHODS else "(other)"
-            self.metrics.requests.labels(method, route, str(status)).inc()
-            self.metrics.duration.labels(method, route).observe(elapsed)
+            self.metrics.requests.labels(method, operation, str(status)).inc()
+            self.metrics.duration.labels(method, operation).observe(elapsed)
             if _log.isEnabledFor(logging.INFO):
                 _log.info("%s %s %s %.1fms %s", method, scope["path"], status, elapsed * 1000, request_id)
 

@@ -1,13 +1,16 @@
 """The OpenAPI document: one override that makes it say what this API does."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from app.domain.plan import Labelled
 from app.routers.answers import PROBLEM_JSON
+from app.schemas.base import Read
 
 __all__ = ["TAGS", "install_openapi", "operation_id"]
 
@@ -64,6 +67,7 @@ def install_openapi(app: FastAPI) -> None:
                 for operation in path.values():
                     _finish(operation)
             _explain_codes(schema["components"]["schemas"])
+            _restore_examples(schema["components"]["schemas"])
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -88,3 +92,17 @@ def _explain_codes(schemas: dict[str, Any]) -> None:
         if kind is not None:
             schema["description"] = "、".join(f"{code.value} {code.label}" for code in kind)
             schema["x-enum-descriptions"] = [code.label for code in kind]
+
+
+def _restore_examples(schemas: dict[str, Any]) -> None:
+    """Put the examples back as written: on its way through FastAPI every null is dropped from them."""
+
+    def every(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+        for child in kind.__subclasses__():
+            yield child
+            yield from every(child)
+
+    for model in every(Read):
+        extra = model.model_config.get("json_schema_extra")
+        if isinstance(extra, dict) and "example" in extra and model.__name__ in schemas:
+            schemas[model.__name__]["example"] = extra["example"]

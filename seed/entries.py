@@ -58,10 +58,16 @@ def search_entries(source: PlanSource) -> Iterator[Entry]:
     for file in source.files:
         for anomaly in file.content.anomalies:
             number += 1
-            names = [name for name in (anomaly.printed, anomaly.reading) if name]
-            code = (f"{source.code}-A{number}", f"{source.code}-A{number:04}")
-            title = names or [anomaly.note]
-            yield _entry(EntryKind.ANOMALY, code, title, anomaly.note, [anomaly.locator, anomaly.kind.label])
+            # Without names of its own: who looks for a unit or a task must not first meet its misprint.
+            text = [anomaly.printed, anomaly.reading, anomaly.note, anomaly.locator, anomaly.kind.label]
+            yield Entry(
+                EntryKind.ANOMALY,
+                f"{source.code}-A{number}",
+                f"{source.code}-A{number:04}",
+                anomaly.printed or anomaly.note,
+                anomaly.note,
+                index_text([], [part for part in text if part]),
+            )
 
 
 def _battle(source: PlanSource, battle: BattleFile, indicators: dict[str, Indicator]) -> Iterator[Entry]:

@@ -14,13 +14,19 @@ from app.services.health import readiness
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health/live", summary="存活检查", responses=problems(InvalidRequestError))
+@router.get(
+    "/health/live", summary="存活检查", responses={200: {"description": "成功"}, **problems(InvalidRequestError)}
+)
 async def get_liveness(_: Annotated[NoQuery, Query()]) -> Live:
     """进程能应答即为存活,不检查数据库。"""
     return Live(status="live")
 
 
-@router.get("/health/ready", summary="就绪检查", responses=problems(InvalidRequestError, UnavailableError))
+@router.get(
+    "/health/ready",
+    summary="就绪检查",
+    responses={200: {"description": "成功"}, **problems(InvalidRequestError, UnavailableError)},
+)
 async def get_readiness(_: Annotated[NoQuery, Query()], reader: ReaderDep) -> Ready:
     """数据库可用且已建表即为就绪;否则 503。"""
     return await readiness(reader)

@@ -92,7 +92,7 @@ class PlanPage(PageRead[PlanRead]):
 class BattleQuery(ListQuery):
     """Filters of the battle list."""
 
-    plan: PlanCode | None = None
+    plan: PlanCode | None = Field(default=None, description="只要该总体方案的")
     sort: Literal["code", "-code"] = Field(default="code", description="排序;前加 - 为倒序")
 
 
@@ -142,7 +142,7 @@ class TaskForceRead(Read):
     heads: list[TaskForceHeadRead] = Field(description="召集人、副召集人等")
     members: list[TaskForceMemberRead] = Field(description="成员单位,按原文次序")
     open_ended: bool = Field(description="成员名单以“等”结尾")
-    note: str | None
+    note: str | None = Field(description="说明")
 
 
 class GroupRead(Read):
@@ -175,8 +175,8 @@ class BattlePage(PageRead[BattleItem]):
 class AnomalyQuery(ListQuery):
     """Filters of the anomaly list."""
 
-    plan: PlanCode | None = None
-    battle: BattleCode | None = None
+    plan: PlanCode | None = Field(default=None, description="只要该总体方案的")
+    battle: BattleCode | None = Field(default=None, description="只要该仗的")
     kind: AnomalyKind | None = Field(default=None, description="疑点种类")
     sort: Literal["code", "-code"] = Field(default="code", description="排序;前加 - 为倒序")
 

@@ -14,8 +14,8 @@ __all__ = ["RuleItemQuery", "RulePage", "RuleQuery", "RuleRead", "RuleUnitRead",
 class RuleQuery(ListQuery):
     """Filters of the rule list."""
 
-    plan: PlanCode | None = None
-    battle: BattleCode | None = None
+    plan: PlanCode | None = Field(default=None, description="只要该总体方案的")
+    battle: BattleCode | None = Field(default=None, description="只要该仗的")
     kind: RuleKind | None = Field(default=None, description="规则种类")
     sort: Literal["code", "-code"] = Field(default="code", description="排序:按原文次序;前加 - 为倒序")
 

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from app.domain.plan import Accumulation, Direction, Operator, Qualitative
 from app.schemas.base import (
@@ -21,58 +21,57 @@ from app.schemas.base import (
     UnitFilter,
 )
 
-__all__ = ["TargetPage", "TargetQuery", "TargetRead"]
+__all__ = ["EXAMPLE", "TargetPage", "TargetQuery", "TargetRead"]
 
 
 class TargetQuery(ListQuery):
     """Filters of the target list."""
 
-    plan: PlanCode | None = None
-    battle: BattleCode | None = None
-    task: TaskCode | None = None
-    unit: UnitFilter | None = None
+    plan: PlanCode | None = Field(default=None, description="只要该总体方案的")
+    battle: BattleCode | None = Field(default=None, description="只要该仗的")
+    task: TaskCode | None = Field(default=None, description="只要该任务的")
+    unit: UnitFilter | None = Field(default=None, description="责任单位:编码,或文件中印出的任一名称")
     q: SearchWords | None = Field(default=None, description="检索指标名称与原文短语;支持拼音与首字母")
     quantified: bool | None = Field(default=None, description="true 只要有数值的,false 只要定性的")
     sort: Literal["code", "-code", "due_on", "-due_on"] = Field(default="code", description="排序;前加 - 为倒序")
 
 
+EXAMPLE: dict[str, JsonValue] = {
+    "code": "431228-2023-1-2-5-T2",
+    "plan": "431228-2023",
+    "battle": "431228-2023-1",
+    "group": "431228-2023-1-2",
+    "task": "431228-2023-1-2-5",
+    "indicator": "high-standard-farmland-built",
+    "indicator_name": "新建高标准农田面积",
+    "operator": "eq",
+    "value": 2,
+    "value_max": None,
+    "unit_of_measure": "万亩",
+    "direction": "higher",
+    "accumulation": "cumulative",
+    "qualitative": None,
+    "text": "新建高标准农田2万亩",
+    "baseline": None,
+    "due_on": "2023-12-31",
+    "due_printed": False,
+    "locator": "附件1/二/(二)/5",
+    "note": None,
+}
+
+
 class TargetRead(Read):
     """A target."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "code": "431228-2023-1-2-5-T1",
-                "plan": "431228-2023",
-                "battle": "431228-2023-1",
-                "group": "431228-2023-1-2",
-                "task": "431228-2023-1-2-5",
-                "indicator": "high-standard-farmland",
-                "indicator_name": "新建高标准农田",
-                "operator": "eq",
-                "value": 2,
-                "value_max": None,
-                "unit_of_measure": "万亩",
-                "direction": "higher",
-                "accumulation": "cumulative",
-                "qualitative": None,
-                "text": "新建高标准农田2万亩",
-                "baseline": None,
-                "due_on": "2023-12-31",
-                "due_printed": False,
-                "locator": "附件1/二/(二)/5",
-                "note": None,
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
 
     code: TargetCode
     plan: PlanCode
     battle: BattleCode | None = Field(description="所属的仗;总体方案的目标为 null")
     group: GroupCode | None = Field(description="所属任务组;仗或总体方案的目标为 null")
     task: TaskCode | None = Field(description="所属任务;组、仗或总体方案的目标为 null")
-    indicator: str = Field(description="指标编码", examples=["high-standard-farmland"])
-    indicator_name: str = Field(description="指标名称", examples=["新建高标准农田"])
+    indicator: str = Field(description="指标编码", examples=["high-standard-farmland-built"])
+    indicator_name: str = Field(description="指标名称", examples=["新建高标准农田面积"])
     operator: Operator | None = Field(description="比较方式;定性目标为 null")
     value: Figure | None = Field(description="目标值;区间为下限;定性目标为 null")
     value_max: Figure | None = Field(description="区间上限;非区间为 null")

@@ -18,6 +18,7 @@ from app.schemas.base import (
     UnitCode,
     UnitFilter,
 )
+from app.schemas.target import EXAMPLE as TARGET_EXAMPLE
 from app.schemas.target import TargetRead
 
 __all__ = [
@@ -37,10 +38,10 @@ TaskSort = Literal["code", "-code", "title", "-title"]
 class TaskQuery(ListQuery):
     """Filters of the task list."""
 
-    plan: PlanCode | None = None
-    battle: BattleCode | None = None
-    group: GroupCode | None = None
-    unit: UnitFilter | None = None
+    plan: PlanCode | None = Field(default=None, description="只要该总体方案的")
+    battle: BattleCode | None = Field(default=None, description="只要该仗的")
+    group: GroupCode | None = Field(default=None, description="只要该任务组的")
+    unit: UnitFilter | None = Field(default=None, description="责任单位:编码,或文件中印出的任一名称")
     role: AssignmentRole | None = Field(
         default=None,
         description="责任角色:与 unit 同用时指该单位的角色,单用时指任务中有此角色;组标题的括注计入组内各任务",
@@ -91,7 +92,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "number": 5,
     "title": "支持农业基础设施建设",
     "locator": "附件1/二/(二)/5",
-    "deliverables": "编制高标准农田规划并新建成片农田,整治河段、病险水库,完善农田水利与设施农业",
+    "deliverables": "编制农田规划,建设高标准农田,治理㵲水重要河段,加固病险水库,申报国家产业融合示范园,完善防灾设施",
     "upstream_note": None,
     "leads": [{"unit": "431228-nyncj", "name": "县农业农村局"}],
     "clauses": [
@@ -115,6 +116,20 @@ _EXAMPLE: dict[str, JsonValue] = {
                     "printed_name": "县发改局",
                     "role": "responsible",
                     "position": 2,
+                },
+                {
+                    "unit": "431228-slj",
+                    "name": "县水利局",
+                    "printed_name": "县水利局",
+                    "role": "responsible",
+                    "position": 3,
+                },
+                {
+                    "unit": "431228-cykfq",
+                    "name": "县产业开发区",
+                    "printed_name": "县产业开发区",
+                    "role": "responsible",
+                    "position": 4,
                 },
             ],
         }
@@ -145,7 +160,7 @@ class TaskItem(Read):
 class TaskRead(TaskItem):
     """A task with its targets."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {**_EXAMPLE, "targets": []}})
+    model_config = ConfigDict(json_schema_extra={"example": {**_EXAMPLE, "targets": [TARGET_EXAMPLE]}})
 
     targets: list[TargetRead] = Field(description="任务的目标,按原文次序")
 

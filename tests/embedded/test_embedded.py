@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, with real processes: each user of a cluster is a Python process of its own."""  # noqa: INP001
+"""The embedded PostgreSQL, with real processes: each user of a cluster is a Python process of its own."""
 
 import asyncio
 import importlib.util

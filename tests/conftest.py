@@ -1,0 +1,148 @@
+"""One real PostgreSQL a session: a template database made by the migrations and the loader, cloned where needed."""
+
+import socket
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+import migrations
+from app.db import create_engine
+from app.embedded import Cluster, running
+from app.main import create_app
+from app.protocol import LenientHttpProtocol
+from app.settings import Settings
+from seed.loader import seed_if_empty
+
+Clone = Callable[..., AbstractAsyncContextManager[str]]
+
+_TEMPLATE = "template_seeded"
+_names = (f"test_{number}" for number in count(1))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Generator[Cluster]:
+    # Not below pytest's own directory: run by root, PostgreSQL has an account that may not enter there.
+    with TemporaryDirectory(prefix="liuzhang-", ignore_cleanup_errors=True) as place:
+        Path(place).chmod(0o755)
+        with running(Path(place, "data"), durable=False) as started:
+            yield started
+
+
+def url_of(cluster: Cluster, database: str) -> str:
+    return cluster.url.replace("/liuzhang?", f"/{database}?")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def template(cluster: Cluster) -> str:
+    """The name of a database that is migrated and seeded; never connected to, only cloned."""
+    await _execute(cluster, f"CREATE DATABASE {_TEMPLATE}")
+    engine = create_engine(url_of(cluster, _TEMPLATE))
+    try:
+        await migrations.upgrade(engine)
+        await seed_if_empty(engine)
+    finally:
+        await engine.dispose()
+    return _TEMPLATE
+
+
+async def _execute(cluster: Cluster, statement: str) -> None:
+    connection = await asyncpg.connect(cluster.url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def clone(cluster: Cluster, template: str) -> Clone:
+    """Make disposable databases: ``async with clone() as url``; ``seeded=False`` gives an empty one."""
+
+    @asynccontextmanager
+    async def make(*, seeded: bool = True) -> AsyncGenerator[str]:
+        name = next(_names)
+        await _execute(cluster, f"CREATE DATABASE {name} TEMPLATE {template if seeded else 'template0'}")
+        try:
+            yield url_of(cluster, name)
+        finally:
+            await _execute(cluster, f"DROP DATABASE {name} WITH (FORCE)")
+
+    return make
+
+
+@pytest_asyncio.fixture(scope="session")
+async def database(clone: Clone) -> AsyncGenerator[str]:
+    """The seeded database that all tests share which change nothing."""
+    async with clone() as url:
+        yield url
+
+
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client on ``app`` in this process, its lifespan running."""
+    async with app.router.lifespan_context(app) as state:
+
+        async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
+            scope.setdefault("state", {}).update(state)
+            await app(scope, receive, send)
+
+        transport = httpx.ASGITransport(app=with_state, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            client.reader = state["reader"]  # type: ignore[attr-defined]
+            yield client
+
+
+@pytest_asyncio.fixture(scope="session")
+async def app(database: str) -> FastAPI:
+    return create_app(Settings(database_url=database))
+
+
+@pytest_asyncio.fixture(scope="session")
+async def client(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
+    async with serving(app) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="session")
+def server(database: str) -> Generator[str]:
+    """The address of the service over real HTTP, in a thread with a loop of its own."""
+    config = uvicorn.Config(
+        create_app(Settings(database_url=database)), port=0, http=LenientHttpProtocol, log_config=None
+    )
+    started = threading.Event()
+
+    class Announcing(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            started.set()
+
+    running_server = Announcing(config)
+    thread = threading.Thread(target=running_server.run, daemon=True)
+    thread.start()
+    assert started.wait(30)
+    port = running_server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    running_server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def plan_directory() -> Path:
+    return Path(__file__).parent.parent / "seed" / "431228-2023"
+
+
+@pytest.fixture(scope="session")
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document."""
+    return app.openapi()
