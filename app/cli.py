@@ -3,18 +3,24 @@
 import asyncio
 import json
 import logging
+import multiprocessing
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, ParamSpec, TypeVar
 
 import asyncpg
 import typer
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 import migrations
@@ -54,6 +60,8 @@ def _explained(command: Callable[Parameters, Result]) -> Callable[Parameters, Re
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         try:
             return command(*args, **kwargs)
+        except UnicodeError:
+            typer.echo("错误: 文件不是 UTF-8 编码的文本", err=True)
         except (UsageError, SettingsError, EmbeddedError, SeedError, ValueError) as error:
             typer.echo(f"错误: {error}", err=True)
         except (OSError, asyncpg.PostgresError) as error:
@@ -123,16 +131,29 @@ def serve(
     settings = read_settings()
     given = {"host": host, "port": port, "workers": workers}
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    _configure_logging(settings)
     listener = _bind(settings.host, settings.port)
     with listener, _database(settings) as (url, place):
         for report in asyncio.run(_prepare(url, seed=True)):
             typer.echo(f"已载入总体方案 {report.plan}({report.inserted} 行)")
+        if settings.read_database_url is not None:
+            asyncio.run(_check_version(settings.read_database_url))
         at = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
         typer.echo(f"接口      {at}/api/v1\n接口文档  {at}/docs\n接口参考  {at}/reference\n数据      {place}")
         sys.stdout.flush()
         _run(settings.model_copy(update={"database_url": url}), listener)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """Being told to stop is no failure; and unlike a death by signal it stops the embedded PostgreSQL first."""
+    raise SystemExit(0)
+
+
+def _configure_logging(settings: Settings) -> None:
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _run(settings: Settings, listener: socket.socket) -> None:
@@ -149,8 +170,27 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         uvicorn.Server(config(create_app(settings))).run(sockets=[listener])
         return
     os.environ["LIUZHANG_DATABASE_URL"] = settings.database_url or ""
-    several = config("app.main:create_app", factory=True, workers=settings.workers)
-    Multiprocess(several, sockets=[listener]).run()
+    # Long enough for a process still importing on a busy machine, which cannot answer yet, not to be killed as hung.
+    shared = config("app.cli:worker", factory=True, workers=settings.workers, timeout_worker_healthcheck=30)
+    several = Multiprocess(shared, sockets=[listener])
+    several.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in several.processes):
+        raise UsageError("服务进程没有启动成功,原因见上")
+
+
+def worker() -> FastAPI:
+    """The application in one of several processes, which ends with its parent: a ``kill -9`` leaves no orphan."""
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()
+    settings = read_settings()
+    _configure_logging(settings)
+    return create_app(settings)
 
 
 @app.command()

@@ -1,46 +1,83 @@
-"""What routes are given: the reader, and what the caller already has."""
+"""What a reading route is given: the reader, its query, and what the caller already has.
 
-from typing import Annotated, cast
+One dependency, and a coroutine though it never waits. FastAPI sends plain functions to a thread, takes a query model
+apart field by field on every request, and looks at every further dependency anew: together that cost more than the
+answers do. So the query is validated by its model in one step here, and documented by ``query_parameters``.
+"""
 
-from fastapi import Depends, Header, Request
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 
 from app.errors import Fault, InvalidRequestError
 from app.rendering import Known
 from app.services.reader import Reader
 
-__all__ = ["KnownDep", "ReaderDep", "refuse_repeated_parameters"]
+__all__ = ["Reading", "query_parameters", "reading"]
+
+QueryT = TypeVar("QueryT", bound=BaseModel)
 
 
-def _reader(request: Request) -> Reader:
-    return cast("Reader", request.state.reader)
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[QueryT]):
+    """One reading request: what it reads with, what it asks, and the ETags its caller knows."""
+
+    reader: Reader
+    query: QueryT
+    known: Known
 
 
-def _known(
-    if_none_match: Annotated[
-        str | None,
-        Header(
-            description="客户端已有内容的 ETag;内容未变时返回 304",
-            max_length=2000,
-            examples=['"3f1c9a0b5d7e4f2a8c6b1d3e5f7a9b0c"'],
-        ),
-    ] = None,
-) -> Known:
-    return Known.parse(if_none_match)
+class _Take(Generic[QueryT]):
+    """Takes a request up as a :class:`Reading` of a query model."""
+
+    def __init__(self, model: type[QueryT]) -> None:
+        self.model = model
+
+    async def __call__(self, request: Request) -> Reading[QueryT]:
+        """Validate the query.
+
+        Raises:
+            RequestValidationError: a parameter is unknown, missing or out of bounds.
+            InvalidRequestError: a parameter is given more than once; none of this API takes several values, and none
+                may be dropped silently.
+        """
+        given = request.query_params
+        values = dict(given)
+        if len(values) != len(given.multi_items()):
+            names = [name for name, _ in given.multi_items()]
+            repeated = sorted({name for name in names if names.count(name) > 1})
+            faults = [Fault(f"/query/{name}", "repeated", "参数只能出现一次") for name in repeated]
+            raise InvalidRequestError("查询参数重复", faults=faults)
+        try:
+            query = self.model.model_validate(values)
+        except ValidationError as error:
+            raise RequestValidationError(
+                [{**item, "loc": ("query", *item["loc"])} for item in error.errors(include_url=False)]
+            ) from None
+        return Reading(request.state.reader, query, Known.parse(request.headers.get("if-none-match")))
 
 
-def refuse_repeated_parameters(request: Request) -> None:
-    """Refuse ``?limit=1&limit=2``: no parameter of this API takes several values, and none may be dropped silently.
-
-    Raises:
-        InvalidRequestError: a query parameter is given more than once.
-    """
-    given = request.query_params
-    if len(given) != len(given.multi_items()):
-        names = [name for name, _ in given.multi_items()]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        faults = [Fault(f"/query/{name}", "repeated", "参数只能出现一次") for name in repeated]
-        raise InvalidRequestError("查询参数重复", faults=faults)
+def reading(model: type[BaseModel]) -> Any:
+    """The dependency that gives a route its ``Reading[model]``."""
+    return Depends(_Take(model))
 
 
-ReaderDep = Annotated[Reader, Depends(_reader)]
-KnownDep = Annotated[Known, Depends(_known)]
+def query_parameters(model: type[BaseModel]) -> dict[str, Any]:
+    """The ``openapi_extra`` of a route whose query is ``model``: one documented parameter a field."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    required = set(schema.get("required", ()))
+    return {
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "required": name in required,
+                "description": field.get("description", ""),
+                "schema": {key: value for key, value in field.items() if key not in {"title", "description"}},
+            }
+            for name, field in schema.get("properties", {}).items()
+        ]
+    }

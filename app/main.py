@@ -4,11 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from app.db import ReadPool, open_read_pool
-from app.deps import refuse_repeated_parameters
 from app.fragments import FragmentCache
 from app.observability import Metrics, ObservabilityMiddleware
 from app.openapi import install_openapi, operation_id
@@ -58,11 +57,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
     )
-    api = APIRouter(prefix=API, dependencies=[Depends(refuse_repeated_parameters)])
-    for part in (plans, battles, tasks, units, targets, rules, anomalies, search):
-        api.include_router(part.router)
-    app.include_router(api)
-    app.include_router(health.router, dependencies=[Depends(refuse_repeated_parameters)])
+    # Routes are tried in this order, router by router: what is asked most comes first.
+    for part in (tasks, units, targets, battles, plans, rules, anomalies, search):
+        app.include_router(part.router, prefix=API)
+    app.include_router(health.router)
     app.mount("/docs/assets", StaticFiles(directory=docs.ASSETS), name="assets")
     app.include_router(docs.router)
     app.add_middleware(ObservabilityMiddleware, metrics=metrics, failed=unexpected_answer)

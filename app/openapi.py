@@ -42,6 +42,15 @@ DESCRIPTION = """县级政府年度计划(“六仗”)的工作服务:承诺了
 **日期与时刻**:日期为 `YYYY-MM-DD`;时刻为带 `+08:00` 的 RFC 3339 格式;数值为精确的 JSON 数字。
 """
 
+IF_NONE_MATCH: dict[str, Any] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "客户端已有内容的 ETag;内容未变时返回 304",
+    "schema": {"type": "string"},
+    "example": '"3f1c9a0b5d7e4f2a8c6b1d3e5f7a9b0c"',
+}
+
 
 def operation_id(route: APIRoute) -> str:
     """The name of the route function: stable, snake_case, unique (held by a test)."""
@@ -75,7 +84,9 @@ def install_openapi(app: FastAPI) -> None:
 
 
 def _finish(operation: dict[str, Any]) -> None:
-    """Errors are problem+json, a 304 has no body, and every answer carries the request id."""
+    """Errors are problem+json, a 304 has no body, every answer carries the request id, If-None-Match is taken."""
+    if "304" in operation["responses"]:
+        operation.setdefault("parameters", []).append(IF_NONE_MATCH)
     for status, answer in operation["responses"].items():
         if status == "304":
             answer.pop("content", None)

@@ -2,10 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass
+from decimal import Decimal
 
 from pydantic import BaseModel
 
-__all__ = ["Known", "Rendered", "render", "tag_of"]
+__all__ = ["Known", "Rendered", "exact", "render", "tag_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class Known:
 
 
 _NOTHING = Known(frozenset())
+
+
+def exact(value: Decimal) -> int | float:
+    """A figure of at most 15 significant digits as the JSON number that reads back as the same decimal."""
+    return int(value) if value == value.to_integral_value() else float(value)
 
 
 def tag_of(content: bytes) -> str:

@@ -2,12 +2,13 @@
 
 Checked: every locator resolves; every title stands at its locator; every responsible-unit bracket matches a clause one
 to one (units, roles, 等); every member list is printed as entered; every printed phrase occurs where it is said to;
-every digit run is covered by a target, a rule or a skip with a reason; nothing of the seed is left over.
+every figure is in its phrase; every digit run is covered by a target, a rule or a skip with a reason; nothing of the seed is left over.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from seed.document import Bracket, Document, Section, UnknownLocatorError, split_names, squeeze
@@ -123,7 +124,7 @@ class _Audit:
         if section is None:
             yield file.finding((*where, "locator"), f"原文没有位置 {force.locator}")
             return
-        printed = "、".join(force.members)
+        printed = squeeze("、".join(force.members))
         if printed not in section.text:
             yield file.finding((*where, "members"), f"{force.locator} 的成员单位名单与录入的不一致")
         else:
@@ -133,7 +134,7 @@ class _Audit:
             if following.startswith("、"):
                 yield file.finding((*where, "members"), "原文的成员单位名单没有录完")
         office = re.search(r"办公室设在?(.+?)(?=[,。;])", section.text)
-        if office is None or office.group(1) != force.office:
+        if office is None or office.group(1) != squeeze(force.office):
             yield file.finding((*where, "office"), f"{force.locator} 的专班办公室不是“{force.office}”")
         for index, head in enumerate(force.heads):
             place = section if head.locator is None else self._section(head.locator)
@@ -153,7 +154,7 @@ class _Audit:
             yield file.finding((*where, "locator"), f"位置 {locator} 已被另一条目使用")
         self.claimed.add(locator)
         corrected = {
-            section.title.replace(anomaly.printed, anomaly.reading)
+            section.title.replace(squeeze(anomaly.printed), squeeze(anomaly.reading))
             for anomaly in file.content.anomalies
             if anomaly.locator == locator and anomaly.printed and anomaly.reading
         }
@@ -179,6 +180,11 @@ class _Audit:
         content = file.content
         for where, target, locator in located_targets(file):
             yield from self._phrase(file, (*where, "text"), locator, target.text)
+            figures = {Decimal(run) for run in _DIGITS.findall(squeeze(target.text))}
+            for name, value in (("value", target.value), ("value_max", target.value_max)):
+                # A phrase may print its figure in characters (三个月), which are not compared.
+                if value is not None and figures and value not in figures:
+                    yield file.finding((*where, name), f"“{target.text}”中没有数字 {value}")
         for index, rule in enumerate(content.rules):
             where = ("rules", index)
             if self._section(rule.locator) is None:
@@ -239,7 +245,7 @@ class _Audit:
 
 def _compare(bracket: Bracket, clause: Clause) -> Iterator[str]:
     """What differs between a printed bracket and a clause; names are compared as printed, split at separators."""
-    entered = [(str(role), part) for role, name in clause.entries for part in split_names(name)]
+    entered = [(str(role), part) for role, name in clause.entries for part in split_names(squeeze(name))]
     printed = sorted(bracket.units, key=lambda pair: ("lead", "responsible", "cooperating").index(pair[0]))
     for role, name in printed:
         if (role, name) not in entered:

@@ -10,6 +10,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+__all__ = ["Bracket", "Document", "Section", "UnknownLocatorError", "parse_bracket", "split_names", "squeeze"]
+
 _ATTACHMENT = re.compile(r"附件(\d+)")
 _HEADINGS = (
     re.compile(r"([一二三四五六七八九十]+)、(.*)"),
@@ -22,6 +24,8 @@ _ROLE_RUN = re.compile(
     r"(?P<units>.+?)(?P<phrase>(?:按职责分工|依职责)?(?:牵头负责|牵头|负责|配合))(?:[,、]|$)",
 )
 _SEPARATOR = re.compile(r"[、,]|会同")
+_OPEN_END = re.compile(r"等(部门)?$")
+_NARROW = str.maketrans("（），：；．", "(),:;.")
 _ROLES = {"牵头负责": "lead", "牵头": "lead", "负责": "responsible", "配合": "cooperating"}
 
 
@@ -63,8 +67,8 @@ class Section:
 
 
 def squeeze(text: str) -> str:
-    """Remove all white space: the print has stray blanks inside figures and brackets."""
-    return re.sub(r"\s+", "", text)
+    """Remove all white space, stray in print inside figures and brackets, and make full-width punctuation narrow."""
+    return re.sub(r"\s+", "", text).translate(_NARROW)
 
 
 def split_names(printed: str) -> list[str]:
@@ -77,7 +81,8 @@ def parse_bracket(inner: str) -> Bracket | None:
     text = squeeze(inner)
     label = _LEAD_LABEL.fullmatch(text)
     if label:
-        return Bracket(text, tuple(("lead", name) for name in split_names(label.group(1))), open_ended=False)
+        names = _OPEN_END.sub("", label.group(1))
+        return Bracket(text, tuple(("lead", name) for name in split_names(names)), names != label.group(1))
     if not re.search(r"(牵头|负责|配合)$", text):
         return None
     units: list[tuple[str, str]] = []
@@ -85,7 +90,7 @@ def parse_bracket(inner: str) -> Bracket | None:
     for run in _ROLE_RUN.finditer(text.removeprefix("由")):
         role = _ROLES[re.sub(r"^(按职责分工|依职责)", "", run.group("phrase"))]
         names = run.group("units")
-        stripped = re.sub(r"等(部门)?$", "", names)
+        stripped = _OPEN_END.sub("", names)
         open_ended = open_ended or stripped != names
         units.extend((role, name) for name in split_names(stripped))
     return Bracket(text, tuple(units), open_ended)
@@ -101,7 +106,7 @@ class Document:
             ValueError: the title line does not occur, so nothing could be located.
         """
         self.sections: dict[str, Section] = {}
-        lines = [squeeze(line).replace("（", "(").replace("）", ")") for line in text.splitlines()]
+        lines = [squeeze(line) for line in text.splitlines()]
         wanted = squeeze(title)
         if wanted not in lines:
             raise ValueError(f"文件中没有总体方案的标题行“{title}”")

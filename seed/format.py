@@ -4,7 +4,8 @@ One directory a plan: ``plan.yaml``, ``units.yaml`` and one ``battle-N.yaml`` a 
 definition of the format; ``seed/schema/*.json`` is generated from them (``liuzhang seed-schema``).
 
 Every ``locator`` names a place of the printed document (see :mod:`seed.document`); every ``text`` or ``printed`` is a
-short phrase exactly as printed there, white space aside. Everything else is written in the county's own words.
+short phrase exactly as printed there, white space and the width of punctuation aside. Everything else is written in
+the county's own words.
 """
 
 from datetime import date

@@ -35,6 +35,7 @@ from app.models import (
     Unit,
     UnitAlias,
 )
+from app.rendering import exact
 from migrations import LOCK
 from seed import format as seed_format
 from seed.codes import codes
@@ -465,4 +466,4 @@ def _json_value(value: Any) -> Any:
     """A rule parameter as JSON: figures as numbers."""
     if isinstance(value, bool | str):
         return value
-    return int(value) if value == value.to_integral_value() else float(value)
+    return exact(value)

@@ -146,13 +146,20 @@ def _compose(path: Path, name: str, findings: list[Finding]) -> yaml.Node | None
     except FileNotFoundError:
         findings.append(Finding(name, 0, "文件不存在"))
     except UnicodeDecodeError as error:
-        findings.append(Finding(name, 0, f"不是 UTF-8 文本(第 {error.start} 字节)"))
+        findings.append(Finding(name, _line_at(error.object, error.start), f"不是 UTF-8 文本(第 {error.start} 字节)"))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         findings.append(Finding(name, mark.line + 1 if mark else 0, f"不是合法的 YAML: {error.problem}"))
+    except yaml.reader.ReaderError as error:
+        line = _line_at(path.read_bytes(), error.position)
+        findings.append(Finding(name, line, f"不是合法的 YAML: 有不能使用的字符 U+{error.character:04X}"))
     else:
         return node
     return None
+
+
+def _line_at(content: bytes, position: int) -> int:
+    return content.count(b"\n", 0, position) + 1
 
 
 def _plain(node: yaml.Node, where: Path_, lines: dict[Path_, int], file: str, findings: list[Finding]) -> Any:

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
-from app.deps import KnownDep, ReaderDep
+from app.deps import Reading, query_parameters, reading
 from app.errors import InvalidCursorError
 from app.routers.answers import answer, read_answers
 from app.schemas.plan import AnomalyPage, AnomalyQuery
@@ -13,7 +13,13 @@ from app.services import plans
 router = APIRouter(prefix="/anomalies", tags=["anomalies"])
 
 
-@router.get("", summary="原文疑点列表", response_model=AnomalyPage, responses=read_answers(InvalidCursorError))
-async def list_anomalies(query: Annotated[AnomalyQuery, Query()], reader: ReaderDep, known: KnownDep) -> Response:
+@router.get(
+    "",
+    summary="原文疑点列表",
+    response_model=AnomalyPage,
+    responses=read_answers(InvalidCursorError),
+    openapi_extra=query_parameters(AnomalyQuery),
+)
+async def list_anomalies(taken: Annotated[Reading[AnomalyQuery], reading(AnomalyQuery)]) -> Response:
     """文件中的错字、矛盾、重复、遗漏、表述不明与名称不一,附印刷形式与采用的读法。"""
-    return answer(await plans.list_anomalies(reader, query, known))
+    return answer(await plans.list_anomalies(taken.reader, taken.query, taken.known))

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
-from app.deps import KnownDep, ReaderDep
+from app.deps import Reading, query_parameters, reading
 from app.errors import InvalidCursorError, NotFoundError
 from app.routers.answers import answer, read_answers
 from app.schemas.base import BattleCode, NoQuery
@@ -14,13 +14,19 @@ from app.services import plans
 router = APIRouter(prefix="/battles", tags=["battles"])
 
 
-@router.get("", summary="仗的列表", response_model=BattlePage, responses=read_answers(InvalidCursorError))
-async def list_battles(query: Annotated[BattleQuery, Query()], reader: ReaderDep, known: KnownDep) -> Response:
+@router.get(
+    "",
+    summary="仗的列表",
+    response_model=BattlePage,
+    responses=read_answers(InvalidCursorError),
+    openapi_extra=query_parameters(BattleQuery),
+)
+async def list_battles(taken: Annotated[Reading[BattleQuery], reading(BattleQuery)]) -> Response:
     """一个总体方案分为几仗,各有多少任务组、任务、目标和被指名的单位。"""
-    return answer(await plans.list_battles(reader, query, known))
+    return answer(await plans.list_battles(taken.reader, taken.query, taken.known))
 
 
 @router.get("/{code}", summary="一个仗", response_model=BattleRead, responses=read_answers(NotFoundError))
-async def get_battle(code: BattleCode, _: Annotated[NoQuery, Query()], reader: ReaderDep, known: KnownDep) -> Response:
+async def get_battle(code: BattleCode, taken: Annotated[Reading[NoQuery], reading(NoQuery)]) -> Response:
     """工作专班(召集人、成员单位、办公室)、任务组及其牵头单位,以及仗和组的目标。"""
-    return answer(await plans.get_battle(reader, code, known))
+    return answer(await plans.get_battle(taken.reader, code, taken.known))

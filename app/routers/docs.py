@@ -19,7 +19,7 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/docs")
-def show_docs(request: Request) -> HTMLResponse:
+async def show_docs(request: Request) -> HTMLResponse:
     """Swagger UI: every operation can be tried."""
     return get_swagger_ui_html(
         openapi_url=str(request.app.openapi_url),
@@ -31,7 +31,7 @@ def show_docs(request: Request) -> HTMLResponse:
 
 
 @router.get("/reference")
-def show_reference(request: Request) -> HTMLResponse:
+async def show_reference(request: Request) -> HTMLResponse:
     """ReDoc: the reference to read and print."""
     return get_redoc_html(
         openapi_url=str(request.app.openapi_url),
@@ -43,13 +43,13 @@ def show_reference(request: Request) -> HTMLResponse:
 
 
 @router.get("/problems")
-def list_problem_pages() -> HTMLResponse:
+async def list_problem_pages() -> HTMLResponse:
     """All kinds of problem."""
     return _page("错误类型", "".join(_section(error) for error in all_errors()))
 
 
 @router.get("/problems/{slug}")
-def show_problem_page(slug: str) -> HTMLResponse:
+async def show_problem_page(slug: str) -> HTMLResponse:
     """The page a problem's ``type`` leads to."""
     for error in all_errors():
         if error.slug == slug:

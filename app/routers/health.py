@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.deps import ReaderDep
+from app.deps import Reading, reading
 from app.errors import InvalidRequestError, UnavailableError
 from app.routers.answers import problems
 from app.schemas.base import NoQuery
@@ -27,9 +27,9 @@ async def get_liveness(_: Annotated[NoQuery, Query()]) -> Live:
     summary="就绪检查",
     responses={200: {"description": "成功"}, **problems(InvalidRequestError, UnavailableError)},
 )
-async def get_readiness(_: Annotated[NoQuery, Query()], reader: ReaderDep) -> Ready:
+async def get_readiness(taken: Annotated[Reading[NoQuery], reading(NoQuery)]) -> Ready:
     """数据库可用且已建表即为就绪;否则 503。"""
-    return await readiness(reader)
+    return await readiness(taken.reader)
 
 
 @router.get(

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Response
 
-from app.deps import KnownDep, ReaderDep
+from app.deps import Reading, query_parameters, reading
 from app.errors import AmbiguousError, InvalidCursorError, NotFoundError
 from app.routers.answers import answer, read_answers
 from app.schemas.rule import RuleItemQuery, RulePage, RuleQuery, RuleRead
@@ -18,17 +18,25 @@ RuleCode = Annotated[
 ]
 
 
-@router.get("", summary="规则列表", response_model=RulePage, responses=read_answers(InvalidCursorError))
-async def list_rules(query: Annotated[RuleQuery, Query()], reader: ReaderDep, known: KnownDep) -> Response:
+@router.get(
+    "",
+    summary="规则列表",
+    response_model=RulePage,
+    responses=read_answers(InvalidCursorError),
+    openapi_extra=query_parameters(RuleQuery),
+)
+async def list_rules(taken: Annotated[Reading[RuleQuery], reading(RuleQuery)]) -> Response:
     """报送、调度、排名、巡查、追责、考核等规则,按原文次序,附参数与原文位置。"""
-    return answer(await rules.list_rules(reader, query, known))
+    return answer(await rules.list_rules(taken.reader, taken.query, taken.known))
 
 
 @router.get(
-    "/{code}", summary="一条规则", response_model=RuleRead, responses=read_answers(NotFoundError, AmbiguousError)
+    "/{code}",
+    summary="一条规则",
+    response_model=RuleRead,
+    responses=read_answers(NotFoundError, AmbiguousError),
+    openapi_extra=query_parameters(RuleItemQuery),
 )
-async def get_rule(
-    code: RuleCode, query: Annotated[RuleItemQuery, Query()], reader: ReaderDep, known: KnownDep
-) -> Response:
+async def get_rule(code: RuleCode, taken: Annotated[Reading[RuleItemQuery], reading(RuleItemQuery)]) -> Response:
     """规则的参数、依据的原文短语,以及对原文未明之处的理解。"""
-    return answer(await rules.get_rule(reader, code, query.plan, known))
+    return answer(await rules.get_rule(taken.reader, code, taken.query.plan, taken.known))

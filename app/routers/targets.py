@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
-from app.deps import KnownDep, ReaderDep
+from app.deps import Reading, query_parameters, reading
 from app.errors import AmbiguousError, InvalidCursorError, NotFoundError, UnknownUnitError
 from app.routers.answers import answer, read_answers
 from app.schemas.base import NoQuery, TargetCode
@@ -19,16 +19,17 @@ router = APIRouter(prefix="/targets", tags=["targets"])
     summary="目标列表",
     response_model=TargetPage,
     responses=read_answers(InvalidCursorError, UnknownUnitError, AmbiguousError),
+    openapi_extra=query_parameters(TargetQuery),
 )
-async def list_targets(query: Annotated[TargetQuery, Query()], reader: ReaderDep, known: KnownDep) -> Response:
+async def list_targets(taken: Annotated[Reading[TargetQuery], reading(TargetQuery)]) -> Response:
     """按方案、仗、任务、责任单位、关键词、是否有数值筛选目标。
 
     例:`/api/v1/targets?q=高标准农田` 找到“新建高标准农田2万亩”及其原文位置。
     """
-    return answer(await targets.list_targets(reader, query, known))
+    return answer(await targets.list_targets(taken.reader, taken.query, taken.known))
 
 
 @router.get("/{code}", summary="一个目标", response_model=TargetRead, responses=read_answers(NotFoundError))
-async def get_target(code: TargetCode, _: Annotated[NoQuery, Query()], reader: ReaderDep, known: KnownDep) -> Response:
+async def get_target(code: TargetCode, taken: Annotated[Reading[NoQuery], reading(NoQuery)]) -> Response:
     """指标、比较方式、目标值、计量单位、完成日期与原文短语。"""
-    return answer(await targets.get_target(reader, code, known))
+    return answer(await targets.get_target(taken.reader, code, taken.known))

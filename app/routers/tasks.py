@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
-from app.deps import KnownDep, ReaderDep
+from app.deps import Reading, query_parameters, reading
 from app.errors import AmbiguousError, InvalidCursorError, NotFoundError, UnknownUnitError
 from app.routers.answers import answer, read_answers
 from app.schemas.base import NoQuery, TaskCode
@@ -19,16 +19,17 @@ router = APIRouter(prefix="/tasks", tags=["tasks"])
     summary="任务列表",
     response_model=TaskPage,
     responses=read_answers(InvalidCursorError, UnknownUnitError, AmbiguousError),
+    openapi_extra=query_parameters(TaskQuery),
 )
-async def list_tasks(query: Annotated[TaskQuery, Query()], reader: ReaderDep, known: KnownDep) -> Response:
+async def list_tasks(taken: Annotated[Reading[TaskQuery], reading(TaskQuery)]) -> Response:
     """按方案、仗、组、责任单位与角色、关键词、有无目标筛选任务,每项任务附全部责任括注。
 
     例:`/api/v1/tasks?unit=县发展与改革局&role=lead` 列出县发改局牵头的任务。
     """
-    return answer(await tasks.list_tasks(reader, query, known))
+    return answer(await tasks.list_tasks(taken.reader, taken.query, taken.known))
 
 
 @router.get("/{code}", summary="一项任务", response_model=TaskRead, responses=read_answers(NotFoundError))
-async def get_task(code: TaskCode, _: Annotated[NoQuery, Query()], reader: ReaderDep, known: KnownDep) -> Response:
+async def get_task(code: TaskCode, taken: Annotated[Reading[NoQuery], reading(NoQuery)]) -> Response:
     """交付内容、责任括注(逐条、含“等”)、所在组标题的责任括注、目标与原文位置。"""
-    return answer(await tasks.get_task(reader, code, known))
+    return answer(await tasks.get_task(taken.reader, code, taken.known))

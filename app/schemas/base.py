@@ -5,6 +5,8 @@ from typing import Annotated, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
+from app.rendering import exact
+
 __all__ = [
     "BattleCode",
     "Figure",
@@ -70,14 +72,9 @@ SearchWords = Annotated[
 Locator = Annotated[str, Field(description="原文位置", examples=["附件1/二/(二)/5"])]
 
 
-def _exact(value: Decimal) -> int | float:
-    """A figure of at most 15 significant digits as the JSON number that reads back as the same decimal."""
-    return int(value) if value == value.to_integral_value() else float(value)
-
-
 Figure = Annotated[
     Decimal,
-    PlainSerializer(_exact, return_type=float | int),
+    PlainSerializer(exact, return_type=float | int),
     WithJsonSchema({"type": "number"}),
 ]
 

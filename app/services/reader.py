@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from sqlalchemy import bindparam, select
 
 from app.db import ReadPool
 from app.fragments import FragmentCache
 from app.pagination import PageRequest
 from app.schemas.base import ListQuery
 
-__all__ = ["Reader", "decoded", "page_request"]
+__all__ = ["Reader", "decoded", "key_of", "page_request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +30,8 @@ def page_request(query: ListQuery, *, sort: str) -> PageRequest:
 def decoded(value: str | None) -> Any:
     """A JSON column, which asyncpg hands over as text."""
     return None if value is None else orjson.loads(value)
+
+
+def key_of(model: Any, parameter: str) -> Any:
+    """The key of the row of ``model`` whose code is the parameter's value, looked up once before a list runs."""
+    return select(model.id).where(model.code == bindparam(parameter)).scalar_subquery()

@@ -7,50 +7,38 @@ from sqlalchemy import ColumnElement, bindparam, select
 from app.db import ReadQuery
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
-from app.models import Battle, Indicator, Plan, Target, Task, TaskGroup
+from app.models import Battle, Indicator, Plan, Target, Task
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.target import TargetPage, TargetQuery, TargetRead
-from app.services.reader import Reader, page_request
+from app.services.reader import Reader, key_of, page_request
 from app.services.search import matching, matching_values
 from app.services.units import resolve_unit, task_roles
 
-__all__ = ["get_target", "list_targets", "target_read", "targets_where"]
+__all__ = ["get_target", "list_targets", "target_read", "target_shown", "targets_where"]
 
-_COLUMNS: Statement = (
-    select(
-        Target.sort_key,
-        Target.code,
-        Plan.code.label("plan"),
-        Battle.code.label("battle"),
-        TaskGroup.code.label("group"),
-        Task.code.label("task"),
-        Target.battle_id,
-        Target.task_group_id,
-        Target.task_id,
-        Indicator.code.label("indicator"),
-        Indicator.name.label("indicator_name"),
-        Indicator.unit_of_measure,
-        Indicator.direction,
-        Indicator.accumulation,
-        Target.operator,
-        Target.value,
-        Target.value_max,
-        Target.qualitative,
-        Target.text,
-        Target.baseline,
-        Target.due_on,
-        Target.due_printed,
-        Target.locator,
-        Target.note,
-    )
-    .join(Plan, Plan.id == Target.plan_id)
-    .join(Indicator, Indicator.id == Target.indicator_id)
-    .outerjoin(Battle, Battle.id == Target.battle_id)
-    .outerjoin(TaskGroup, TaskGroup.id == Target.task_group_id)
-    .outerjoin(Task, Task.id == Target.task_id)
-)
-_FIELDS = tuple(TargetRead.model_fields)
+_COLUMNS: Statement = select(
+    Target.sort_key,
+    Target.code,
+    Target.task_group_id,
+    Indicator.code.label("indicator"),
+    Indicator.name.label("indicator_name"),
+    Indicator.unit_of_measure,
+    Indicator.direction,
+    Indicator.accumulation,
+    Target.operator,
+    Target.value,
+    Target.value_max,
+    Target.qualitative,
+    Target.text,
+    Target.baseline,
+    Target.due_on,
+    Target.due_printed,
+    Target.locator,
+    Target.note,
+).join(Indicator, Indicator.id == Target.indicator_id)
+_OWNERS = ("plan", "battle", "group", "task")
+_FIELDS = tuple(name for name in TargetRead.model_fields if name not in _OWNERS)
 _ROLES = task_roles()
 
 _LISTING = Listing(
@@ -58,9 +46,9 @@ _LISTING = Listing(
     key=Target.sort_key,
     sorts={"code": Target.sort_key, "due_on": Target.due_on},
     conditions={
-        "plan": Plan.code == bindparam("plan"),
-        "battle": Battle.code == bindparam("battle"),
-        "task": Task.code == bindparam("task"),
+        "plan": Target.plan_id == key_of(Plan, "plan"),
+        "battle": Target.battle_id == key_of(Battle, "battle"),
+        "task": Target.task_id == key_of(Task, "task"),
         "unit": Target.task_id.in_(select(_ROLES.c.task_id).where(_ROLES.c.unit_id == bindparam("unit"))),
         "q": matching(EntryKind.TARGET, Target.code),
         "quantified": Target.operator.is_not(None),
@@ -75,9 +63,16 @@ def targets_where(condition: ColumnElement[bool]) -> ReadQuery:
     return ReadQuery(_COLUMNS.where(condition).order_by(Target.sort_key))
 
 
+def target_shown(row: Any) -> dict[str, Any]:
+    """A target as the API shows it, in plain values; its code holds the codes of what it belongs to."""
+    owner = row["code"].rpartition("-")[0].split("-")
+    codes = {name: "-".join(owner[:size]) if size <= len(owner) else None for size, name in enumerate(_OWNERS, 2)}
+    return {"code": row["code"], **codes, **{name: row[name] for name in _FIELDS}}
+
+
 def target_read(row: Any) -> TargetRead:
     """A target as the API shows it."""
-    return TargetRead.model_validate({name: row[name] for name in _FIELDS})
+    return TargetRead.model_validate(target_shown(row))
 
 
 async def list_targets(reader: Reader, query: TargetQuery, known: Known) -> Rendered:

@@ -1,7 +1,7 @@
 """Tasks: the hot path of the service.
 
-A page is found by a query that returns keys and versions only. The ETag follows from the versions, so an unchanged page
-costs that one query; of a changed one, only the tasks that changed are rendered again.
+A page is one query over one table, versions included. The ETag follows from the versions, so an unchanged page costs
+that one query; of a changed one, only the tasks that changed are rendered again, their brackets read in a second.
 """
 
 import hashlib
@@ -10,19 +10,19 @@ from typing import Any
 
 import orjson
 from asyncpg import Record
-from sqlalchemy import ARRAY, BigInteger, any_, bindparam, exists, literal, select
+from sqlalchemy import bindparam, exists, literal, select
 
 from app.db import ReadQuery
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
 from app.models import Battle, Plan, Target, Task, TaskGroup, Unit
 from app.pagination import Listing, Statement
-from app.rendering import Known, Rendered, tag_of
+from app.rendering import Known, Rendered, exact, tag_of
 from app.schemas.task import TaskQuery, TaskRead, UnitTaskQuery
 from app.services.brackets import leads_of, read_brackets
-from app.services.reader import Reader, page_request
+from app.services.reader import Reader, key_of, page_request
 from app.services.search import matching, matching_values
-from app.services.targets import target_read, targets_where
+from app.services.targets import target_shown, targets_where
 from app.services.units import resolve_unit, task_roles
 
 __all__ = ["get_task", "list_tasks", "list_unit_tasks"]
@@ -31,20 +31,26 @@ _ROLES = task_roles()
 _UNIT, _ROLE = _ROLES.c.unit_id == bindparam("unit"), _ROLES.c.role == bindparam("role")
 
 
-def _of(model: Any, name: str) -> Any:
-    """The key of the plan, battle or group whose code is the filter's value, as a value known before the list runs."""
-    return select(model.id).where(model.code == bindparam(name)).scalar_subquery()
-
-
-_VERSIONS: Statement = select(Task.id, Task.version, Task.sort_key, Task.title)
+_COLUMNS: Statement = select(
+    Task.id,
+    Task.version,
+    Task.sort_key,
+    Task.task_group_id,
+    Task.code,
+    Task.number,
+    Task.title,
+    Task.locator,
+    Task.deliverables,
+    Task.upstream_note,
+)
 _LISTING = Listing(
-    statement=_VERSIONS,
+    statement=_COLUMNS,
     key=Task.sort_key,
     sorts={"code": Task.sort_key, "title": Task.title},
     conditions={
-        "plan": Task.plan_id == _of(Plan, "plan"),
-        "battle": Task.battle_id == _of(Battle, "battle"),
-        "group": Task.task_group_id == _of(TaskGroup, "group"),
+        "plan": Task.plan_id == key_of(Plan, "plan"),
+        "battle": Task.battle_id == key_of(Battle, "battle"),
+        "group": Task.task_group_id == key_of(TaskGroup, "group"),
         "unit": Task.id.in_(select(_ROLES.c.task_id).where(_UNIT)),
         "role": Task.id.in_(select(_ROLES.c.task_id).where(_ROLE)),
         "unit_role": Task.id.in_(select(_ROLES.c.task_id).where(_UNIT, _ROLE)),
@@ -53,28 +59,8 @@ _LISTING = Listing(
         "without_targets": ~exists(select(literal(1)).where(Target.task_id == Task.id)),
     },
 )
-_VERSION_OF = ReadQuery(select(Task.id, Task.version).where(Task.code == bindparam("code")))
-_TASKS = ReadQuery(
-    select(
-        Task.id,
-        Task.version,
-        Task.task_group_id,
-        Task.code,
-        Plan.code.label("plan"),
-        Battle.code.label("battle"),
-        TaskGroup.code.label("group"),
-        Task.number,
-        Task.title,
-        Task.locator,
-        Task.deliverables,
-        Task.upstream_note,
-    )
-    .join(Plan, Plan.id == Task.plan_id)
-    .join(Battle, Battle.id == Task.battle_id)
-    .join(TaskGroup, TaskGroup.id == Task.task_group_id)
-    .where(Task.id == any_(bindparam("tasks", type_=ARRAY(BigInteger))))
-)
-_TARGETS = targets_where(Target.task_id == any_(bindparam("tasks", type_=ARRAY(BigInteger))))
+_BY_CODE = ReadQuery(_COLUMNS.where(Task.code == bindparam("code")))
+_TARGETS = targets_where(Target.task_id == bindparam("task"))
 _UNIT_BY_CODE = ReadQuery(select(Unit.id).where(Unit.code == bindparam("code")))
 
 _ITEM, _DETAIL = "task-item", "task"
@@ -124,7 +110,7 @@ async def get_task(reader: Reader, code: str, known: Known) -> Rendered:
     Raises:
         NotFoundError: no task has this code.
     """
-    row = await reader.pool.fetch_row(_VERSION_OF, code=code)
+    row = await reader.pool.fetch_row(_BY_CODE, code=code)
     if row is None:
         raise NotFoundError(f"没有任务 {code}")
     etag = f'"{_SHAPE}-{row["id"]}-{row["version"]}"'
@@ -154,33 +140,35 @@ async def _page(
 
 
 async def _fragments(reader: Reader, kind: str, rows: Sequence[Record]) -> list[bytes]:
-    """The rendered tasks of ``rows`` (id, version), in their order; what is not cached is rendered in one go."""
+    """The rendered tasks of ``rows``, in their order; what is not cached is rendered in one go."""
     cache = reader.fragments
     found = {row["id"]: cache.get(kind, row["id"], row["version"]) for row in rows}
-    missing = [key for key, fragment in found.items() if fragment is None]
+    missing = [row for row in rows if found[row["id"]] is None]
     if missing:
         for key, version, fragment in await _render(reader, kind, missing):
             cache.put(kind, key, version, fragment)
             found[key] = fragment
-    # A task deleted between the two queries has no fragment: it is no longer part of the answer.
     return [fragment for fragment in found.values() if fragment is not None]
 
 
-async def _render(reader: Reader, kind: str, keys: list[int]) -> list[tuple[int, int, bytes]]:
-    """Render tasks; the version is the one read with the content, not the one of the list."""
-    rows = await reader.pool.fetch(_TASKS, tasks=keys)
+async def _render(reader: Reader, kind: str, rows: Sequence[Record]) -> list[tuple[int, int, bytes]]:
+    """Render tasks to JSON, each with its key and version."""
+    keys = [row["id"] for row in rows]
     brackets = await read_brackets(reader, tasks=keys, groups={row["task_group_id"] for row in rows})
-    targets: dict[int, list[Any]] = {}
-    if kind == _DETAIL:
-        for row in await reader.pool.fetch(_TARGETS, tasks=keys):
-            targets.setdefault(row["task_id"], []).append(target_read(row).model_dump(mode="json"))
+    targets = {
+        key: [target_shown(row) for row in await reader.pool.fetch(_TARGETS, task=key)]
+        for key in (keys if kind == _DETAIL else ())
+    }
     rendered: list[tuple[int, int, bytes]] = []
-    for key, version, group_id, code, plan, battle, group, number, title, locator, deliverables, upstream_note in rows:
+    for key, version, _, group_id, code, number, title, locator, deliverables, upstream_note in rows:
         clauses = brackets.of_task.get(key, [])
         heading = brackets.of_group.get(group_id)
+        # A code holds the codes of what it is part of: no join is needed to show them.
+        group = code.rpartition("-")[0]
+        battle = group.rpartition("-")[0]
         task: dict[str, Any] = {
             "code": code,
-            "plan": plan,
+            "plan": battle.rpartition("-")[0],
             "battle": battle,
             "group": group,
             "number": number,
@@ -193,6 +181,6 @@ async def _render(reader: Reader, kind: str, keys: list[int]) -> list[tuple[int,
             "group_clause": heading,
         }
         if kind == _DETAIL:
-            task["targets"] = targets.get(key, [])
-        rendered.append((key, version, orjson.dumps(task)))
+            task["targets"] = targets[key]
+        rendered.append((key, version, orjson.dumps(task, default=exact)))
     return rendered

@@ -1,0 +1,84 @@
+"""What every benchmark stands on: a PostgreSQL of its own with data, and servers to measure against each other."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.error import URLError
+
+import psutil
+
+from app.embedded import Cluster, running
+
+__all__ = ["Served", "database", "serving"]
+
+WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server under measurement."""
+
+    name: str
+    port: int
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        """CPU time used so far by the server and its workers."""
+        return sum(_cpu(process) for process in [self.process, *self.process.children(recursive=True)])
+
+
+def _cpu(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return times.user + times.system
+
+
+@contextmanager
+def database() -> Generator[Cluster]:
+    """A durable PostgreSQL in a place of its own (fsync on, as users run it)."""
+    with TemporaryDirectory(prefix="liuzhang-bench-", ignore_cleanup_errors=True) as place:
+        Path(place).chmod(0o755)
+        with running(Path(place, "data")) as cluster:
+            yield cluster
+
+
+@contextmanager
+def serving(name: str, app: str, url: str, **environment: str) -> Generator[Served]:
+    """Serve the application factory ``app`` by uvicorn with two workers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", app, "--factory", "--port", str(port), "--workers", str(WORKERS)]
+    command += ["--no-access-log", "--log-level", "warning", "--no-server-header"]
+    process = subprocess.Popen(command, env={**os.environ, "LIUZHANG_DATABASE_URL": url, **environment})
+    try:
+        _wait(f"http://127.0.0.1:{port}/", process)
+        yield Served(name, port, psutil.Process(process.pid))
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(200):
+        if process.poll() is not None:
+            raise RuntimeError("the server did not start")
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except URLError as error:
+            if getattr(error, "code", None) is not None:
+                return
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError("the server does not answer")
