@@ -20,6 +20,7 @@ import asyncpg
 import typer
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
@@ -64,7 +65,7 @@ def _explained(command: Callable[Parameters, Result]) -> Callable[Parameters, Re
             typer.echo("错误: 文件不是 UTF-8 编码的文本", err=True)
         except (UsageError, SettingsError, EmbeddedError, SeedError, ValueError) as error:
             typer.echo(f"错误: {error}", err=True)
-        except (OSError, asyncpg.PostgresError) as error:
+        except (OSError, asyncpg.PostgresError, SQLAlchemyError) as error:
             typer.echo(f"错误: 无法使用数据库或文件: {error}", err=True)
         raise typer.Exit(1)
 

@@ -14,14 +14,14 @@ from app.errors import BadRequestError
 
 __all__ = ["LenientHttpProtocol", "encode_target"]
 
-_REQUEST_LINE = re.compile(rb"([A-Z]{3,7} )([^ \r\n]*[\x80-\xff][^ \r\n]*)( HTTP/1\.[01]\r\n)")
+_REQUEST_LINE = re.compile(rb"([A-Z]{3,7} )([^ \r\n]+)( HTTP/1\.[01]\r\n)")
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 def encode_target(data: bytes) -> bytes:
     """Percent-encode the bytes beyond ASCII in the request line that ``data`` begins with, if it does."""
-    line = _REQUEST_LINE.match(data)
-    if line is None:
+    line = None if data.isascii() else _REQUEST_LINE.match(data)
+    if line is None or line.group(2).isascii():
         return data
     target = _NON_ASCII.sub(lambda byte: b"%%%02X" % byte.group()[0], line.group(2))
     return line.group(1) + target + line.group(3) + data[line.end() :]

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -21,7 +22,9 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """Every setting, read from ``LIUZHANG_*`` variables and from ``.env``; unknown ones are refused."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     host: str = Field(default="127.0.0.1", description="监听地址")
     port: int = Field(default=8000, ge=1, le=65535, description="监听端口")
@@ -48,7 +51,8 @@ def read_settings() -> Settings:
         SettingsError: a ``LIUZHANG_*`` variable is unknown, or a value is not allowed.
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    given = {*os.environ, *dotenv_values(".env")}
+    unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
     if unknown:
         raise SettingsError(f"不认识的设置: {'、'.join(unknown)};可用的设置: {'、'.join(sorted(known))}")
     try:

@@ -2,7 +2,8 @@
 
 Checked: every locator resolves; every title stands at its locator; every responsible-unit bracket matches a clause one
 to one (units, roles, 等); every member list is printed as entered; every printed phrase occurs where it is said to;
-every figure is in its phrase; every digit run is covered by a target, a rule or a skip with a reason; nothing of the seed is left over.
+every figure is in its phrase; every digit run is covered by a target, a rule or a skip with a reason; nothing of the
+seed is left over.
 """
 
 import re

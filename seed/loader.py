@@ -378,8 +378,9 @@ class _Load:
         of_plan = [self._entry(entry, plan) for entry in entries if entry.kind is not EntryKind.UNIT]
         of_region = [self._entry(entry, None) for entry in entries if entry.kind is EntryKind.UNIT]
         await self._replace(SearchEntry, of_plan, ["kind", "code"], SearchEntry.plan_id == plan)
+        # Units outlive a plan: those that this one does not name stay findable.
         within = (SearchEntry.region_code == self.region) & SearchEntry.plan_id.is_(None)
-        await self._replace(SearchEntry, of_region, ["kind", "code"], within)
+        await self._sync(SearchEntry, of_region, ["kind", "code"], within=within, replace=True)
 
     def _entry(self, entry: Entry, plan: int | None) -> Row:
         searched = entry.searched

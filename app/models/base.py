@@ -7,7 +7,10 @@ from typing import Annotated, Any, ClassVar
 from sqlalchemy import BigInteger, CheckConstraint, Identity, MetaData, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["Base", "IdMixin", "Key", "VersionMixin", "one_of"]
+__all__ = ["Base", "IdMixin", "Key", "SortKey", "VersionMixin", "one_of"]
+
+SortKey = Annotated[str, mapped_column(Text(collation="C"))]
+"""What orders rows in print order; bytewise, whatever the database's collation."""
 
 Key = Annotated[int, mapped_column(BigInteger, Identity(always=True), primary_key=True)]
 

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstr
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.plan import AnomalyKind, TaskForceRole
-from app.models.base import Base, IdMixin, one_of
+from app.models.base import Base, IdMixin, SortKey, one_of
 
 __all__ = [
     "Anomaly",
@@ -42,7 +42,7 @@ class Plan(IdMixin, Base):
     )
 
     code: Mapped[str]
-    sort_key: Mapped[str]
+    sort_key: Mapped[SortKey]
     region_code: Mapped[str] = mapped_column(ForeignKey("regions.code"))
     year: Mapped[int]
     title: Mapped[str]
@@ -82,7 +82,7 @@ class Battle(IdMixin, Base):
     plan_id: Mapped[int] = mapped_column(ForeignKey("plans.id", ondelete="CASCADE"))
     ordinal: Mapped[int]
     code: Mapped[str]
-    sort_key: Mapped[str]
+    sort_key: Mapped[SortKey]
     short_name: Mapped[str]
     name: Mapped[str]
     objective: Mapped[str]
@@ -147,7 +147,7 @@ class Anomaly(IdMixin, Base):
     battle_id: Mapped[int | None] = mapped_column(BigInteger)
     ordinal: Mapped[int]
     code: Mapped[str]
-    sort_key: Mapped[str]
+    sort_key: Mapped[SortKey]
     kind: Mapped[str]
     locator: Mapped[str]
     printed: Mapped[str | None]

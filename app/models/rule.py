@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.plan import RuleKind, RuleUnitRole
-from app.models.base import Base, IdMixin, one_of
+from app.models.base import Base, IdMixin, SortKey, one_of
 
 __all__ = ["Rule", "RuleUnit"]
 
@@ -29,7 +29,7 @@ class Rule(IdMixin, Base):
     plan_id: Mapped[int] = mapped_column(ForeignKey("plans.id", ondelete="CASCADE"))
     battle_id: Mapped[int | None] = mapped_column(BigInteger)
     code: Mapped[str]
-    sort_key: Mapped[str]
+    sort_key: Mapped[SortKey]
     name: Mapped[str]
     kind: Mapped[str]
     locator: Mapped[str]

@@ -5,7 +5,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.search import EntryKind
-from app.models.base import Base, IdMixin, one_of
+from app.models.base import Base, IdMixin, SortKey, one_of
 
 __all__ = ["SearchEntry"]
 
@@ -30,7 +30,7 @@ class SearchEntry(IdMixin, Base):
     plan_id: Mapped[int | None] = mapped_column(ForeignKey("plans.id", ondelete="CASCADE"))
     kind: Mapped[str]
     code: Mapped[str]
-    sort_key: Mapped[str]
+    sort_key: Mapped[SortKey]
     title: Mapped[str]
     detail: Mapped[str | None]
     names: Mapped[list[str]] = mapped_column(ARRAY(Text))

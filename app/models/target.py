@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstr
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.plan import Accumulation, Direction, Operator, Qualitative
-from app.models.base import Base, IdMixin, one_of
+from app.models.base import Base, IdMixin, SortKey, one_of
 
 __all__ = ["Indicator", "Target"]
 
@@ -68,7 +68,7 @@ class Target(IdMixin, Base):
     task_id: Mapped[int | None] = mapped_column(BigInteger)
     ordinal: Mapped[int]
     code: Mapped[str]
-    sort_key: Mapped[str]
+    sort_key: Mapped[SortKey]
     indicator_id: Mapped[int] = mapped_column(ForeignKey("indicators.id"))
     operator: Mapped[str | None]
     value: Mapped[Decimal | None]

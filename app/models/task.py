@@ -11,7 +11,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.plan import AssignmentRole
-from app.models.base import Base, IdMixin, VersionMixin, one_of
+from app.models.base import Base, IdMixin, SortKey, VersionMixin, one_of
 
 __all__ = ["Assignment", "Clause", "Task", "TaskGroup"]
 
@@ -34,7 +34,7 @@ class TaskGroup(IdMixin, Base):
     battle_id: Mapped[int] = mapped_column(BigInteger)
     ordinal: Mapped[int]
     code: Mapped[str]
-    sort_key: Mapped[str]
+    sort_key: Mapped[SortKey]
     title: Mapped[str]
     locator: Mapped[str]
     summary: Mapped[str | None]
@@ -71,7 +71,7 @@ class Task(IdMixin, VersionMixin, Base):
     task_group_id: Mapped[int] = mapped_column(BigInteger)
     number: Mapped[int]
     code: Mapped[str]
-    sort_key: Mapped[str]
+    sort_key: Mapped[SortKey]
     title: Mapped[str]
     locator: Mapped[str]
     deliverables: Mapped[str]

@@ -40,7 +40,8 @@ def test_typescript(tmp_path: Path) -> None:
     if npm is None:
         pytest.skip("npm is not installed")
     shutil.copytree(TYPESCRIPT, tmp_path, dirs_exist_ok=True)
-    installed = run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", cwd=tmp_path)
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=60000"]
+    installed = run(npm, "ci", *options, cwd=tmp_path)
     unreachable = UNREACHABLE.search(installed.stderr)
     if unreachable is not None:
         pytest.skip(f"npm cannot reach its registry ({unreachable[1]})")
@@ -72,7 +73,9 @@ def test_python(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) ->
     client_module, models = import_module("liuzhang_client"), import_module("liuzhang_client.models")
     list_tasks, get_task = (import_module(f"liuzhang_client.api.tasks.{name}") for name in ("list_tasks", "get_task"))
     role = models.AssignmentRole.LEAD
-    with client_module.Client(base_url=server, raise_on_unexpected_status=True) as client:
+    with client_module.Client(
+        base_url=server, httpx_args={"trust_env": False}, raise_on_unexpected_status=True
+    ) as client:
         page = list_tasks.sync(client=client, battle="431228-2023-1", role=role, limit=3, include_total=True)
         assert len(page.items) == 3
         assert page.total > 3

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from seed.audit import AuditReport, audit, audit_file
-from seed.reader import Finding, read_plan
+from seed.reader import read_plan
 from tests.seed.small_plan import CODE, DOCUMENT, FILES, Edit, edited, line_of, printed_document, write_plan
 
 PRINTED = "plan.txt"
