@@ -18,6 +18,8 @@ __all__ = ["LOCK", "alembic_config", "upgrade"]
 LOCK = 4312282023
 """The advisory lock under which the database is migrated and seeded."""
 
+_LIMITS = {"lock_timeout": "10s", "statement_timeout": "10min"}
+
 
 def alembic_config(connection: Connection) -> Config:
     """The configuration for running Alembic commands over ``connection``."""
@@ -36,6 +38,9 @@ async def upgrade(engine: AsyncEngine, revision: str = "head") -> bool:
             return await connection.run_sync(_upgrade, revision)
         finally:
             await connection.rollback()
+            # The connection goes back to its pool: the limits were for the migration only.
+            for limit in _LIMITS:
+                await connection.execute(text(f"RESET {limit}"))
             await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
             await connection.commit()
 
@@ -46,8 +51,8 @@ def _upgrade(connection: Connection, revision: str) -> bool:
     current = MigrationContext.configure(connection).get_current_revision()
     if wanted == current:
         return False
-    connection.execute(text("SET lock_timeout = '10s'"))
-    connection.execute(text("SET statement_timeout = '10min'"))
+    for limit, value in _LIMITS.items():
+        connection.execute(text(f"SET {limit} = '{value}'"))
     connection.commit()
     command.upgrade(config, revision)
     connection.commit()

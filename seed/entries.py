@@ -1,6 +1,6 @@
 """What of a plan can be found by searching, and by which words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.search import EntryKind, SearchText, index_text
@@ -23,8 +23,8 @@ class Entry:
     searched: SearchText
 
 
-def search_entries(source: PlanSource) -> Iterator[Entry]:
-    """Every entry of a plan and of the units it names."""
+def search_entries(source: PlanSource, aliases: Mapping[str, Sequence[str]]) -> Iterator[Entry]:
+    """Every entry of a plan and of the units it names; ``aliases`` are those of all years, by the unit's code."""
     plan = source.plan.content
     indicators = {item.code: item for file in source.files for item in file.content.indicators}
     yield _entry(
@@ -36,14 +36,14 @@ def search_entries(source: PlanSource) -> Iterator[Entry]:
     yield from _targets(source, plan.targets, (), plan.short_title, indicators)
     for unit in source.units.content.units:
         code = f"{plan.region.code}-{unit.abbreviation}"
-        names = [unit.name, *unit.aliases]
+        others = [name for name in aliases[code] if name != unit.name]
         yield Entry(
             EntryKind.UNIT,
             code,
             code,
             unit.name,
-            "、".join(unit.aliases) or None,
-            index_text(names, [code, unit.kind.label]),
+            "、".join(others) or None,
+            index_text([unit.name, *others], [code, unit.kind.label]),
         )
     for file in source.battles:
         yield from _battle(source, file.content, indicators)

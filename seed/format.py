@@ -28,6 +28,36 @@ from app.domain.plan import (
     UnitKind,
 )
 
+__all__ = [
+    "Anomaly",
+    "BattleFile",
+    "Clause",
+    "Figure",
+    "Format",
+    "Indicator",
+    "Line",
+    "Locator",
+    "Name",
+    "Phrase",
+    "PlanFile",
+    "Region",
+    "RegionCode",
+    "Rule",
+    "Schedule",
+    "Skip",
+    "Slug",
+    "Sources",
+    "SuperiorDocument",
+    "Target",
+    "Task",
+    "TaskForce",
+    "TaskForceMember",
+    "TaskGroup",
+    "Unit",
+    "UnitsFile",
+    "json_schemas",
+]
+
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]

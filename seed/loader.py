@@ -374,13 +374,21 @@ class _Load:
         await self._sync(Anomaly, rows, ["ordinal"], within=Anomaly.plan_id == plan, prune=True)
 
     async def _search(self, plan: int) -> None:
-        entries = list(search_entries(self.source))
+        entries = list(search_entries(self.source, await self._aliases()))
         of_plan = [self._entry(entry, plan) for entry in entries if entry.kind is not EntryKind.UNIT]
         of_region = [self._entry(entry, None) for entry in entries if entry.kind is EntryKind.UNIT]
         await self._replace(SearchEntry, of_plan, ["kind", "code"], SearchEntry.plan_id == plan)
         # Units outlive a plan: those that this one does not name stay findable.
         within = (SearchEntry.region_code == self.region) & SearchEntry.plan_id.is_(None)
         await self._sync(SearchEntry, of_region, ["kind", "code"], within=within, replace=True)
+
+    async def _aliases(self) -> dict[str, list[str]]:
+        """Every printed name of the region's units, by unit code: those of other years stay findable too."""
+        statement = select(Unit.code, UnitAlias.name).join(Unit, Unit.id == UnitAlias.unit_id)
+        aliases: dict[str, list[str]] = {}
+        for code, name in await self.connection.execute(statement.where(Unit.region_code == self.region)):
+            aliases.setdefault(code, []).append(name)
+        return {code: sorted(names) for code, names in aliases.items()}
 
     def _entry(self, entry: Entry, plan: int | None) -> Row:
         searched = entry.searched

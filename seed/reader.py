@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from app.validation import explain_validation
-from seed.format import BattleFile, Indicator, PlanFile, Sources, Target, UnitsFile
+from seed.format import BattleFile, Clause, Indicator, PlanFile, Sources, Target, UnitsFile
 
 __all__ = ["Finding", "PlanSource", "SeedError", "SourceFile", "read_plan"]
 
@@ -211,6 +211,17 @@ def located_targets(source: "SourceFile[PlanFile] | SourceFile[BattleFile]") -> 
                 yield ("groups", g, "tasks", t, "targets", index), target, target.locator or task.locator
 
 
+def located_clauses(source: "SourceFile[PlanFile] | SourceFile[BattleFile]") -> Iterator[tuple[Path_, Clause]]:
+    """Every bracket of a file with its place in the file."""
+    content = source.content
+    for g, group in enumerate(content.groups if isinstance(content, BattleFile) else []):
+        if group.bracket is not None:
+            yield ("groups", g, "bracket"), group.bracket
+        for t, task in enumerate(group.tasks):
+            for c, clause in enumerate(task.clauses):
+                yield ("groups", g, "tasks", t, "clauses", c), clause
+
+
 def unit_mentions(source: "SourceFile[PlanFile] | SourceFile[BattleFile]") -> Iterator[tuple[Path_, str]]:
     """Every printed unit name of a file with its place in the file."""
     content = source.content
@@ -218,13 +229,8 @@ def unit_mentions(source: "SourceFile[PlanFile] | SourceFile[BattleFile]") -> It
         force = content.task_force
         yield ("task_force", "office"), force.office
         yield from ((("task_force", "members", index), name) for index, name in enumerate(force.members))
-        for g, group in enumerate(content.groups):
-            if group.bracket is not None:
-                yield from ((("groups", g, "bracket"), name) for _, name in group.bracket.entries)
-            for t, task in enumerate(group.tasks):
-                for c, clause in enumerate(task.clauses):
-                    where = ("groups", g, "tasks", t, "clauses", c)
-                    yield from ((where, name) for _, name in clause.entries)
+    for where, clause in located_clauses(source):
+        yield from ((where, name) for _, name in clause.entries)
     for index, rule in enumerate(content.rules):
         yield from ((("rules", index, "receivers"), name) for name in rule.receivers)
         if rule.certifier is not None:
@@ -256,7 +262,17 @@ def _crosscheck(source: PlanSource) -> Iterator[Finding]:
                 yield file.finding(where, f"指标 {target.indicator} 没有定义")
             elif target.operator is not None and indicator.unit_of_measure is None:
                 yield file.finding(where, f"指标 {target.indicator} 没有计量单位,不能有目标值")
+    yield from _repeated_units(source)
     yield from _ordinals(source)
+
+
+def _repeated_units(source: PlanSource) -> Iterator[Finding]:
+    known = source.unit_names()
+    for file in source.files:
+        for where, clause in located_clauses(file):
+            units = [(role, known.get(name, name)) for role, name in clause.entries]
+            if len(set(units)) != len(units):
+                yield file.finding(where, "同一括注中同一角色的单位以不同名称重复")
 
 
 def _unique_units(source: PlanSource) -> Iterator[Finding]:

@@ -1,16 +1,9 @@
 """The tables, by aggregate. Importing this package registers all of them with ``Base.metadata``."""
 
+from app.models.anomaly import Anomaly
 from app.models.base import Base
-from app.models.plan import (
-    Anomaly,
-    Battle,
-    Plan,
-    Region,
-    SuperiorDocument,
-    TaskForce,
-    TaskForceHead,
-    TaskForceMember,
-)
+from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
+from app.models.plan import Plan, Region, SuperiorDocument
 from app.models.rule import Rule, RuleUnit
 from app.models.search import SearchEntry
 from app.models.target import Indicator, Target

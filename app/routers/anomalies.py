@@ -7,8 +7,8 @@ from fastapi import APIRouter, Response
 from app.deps import Reading, query_parameters, reading
 from app.errors import InvalidCursorError
 from app.routers.answers import answer, read_answers
-from app.schemas.plan import AnomalyPage, AnomalyQuery
-from app.services import plans
+from app.schemas.anomaly import AnomalyPage, AnomalyQuery
+from app.services import anomalies
 
 router = APIRouter(prefix="/anomalies", tags=["anomalies"])
 
@@ -22,4 +22,4 @@ router = APIRouter(prefix="/anomalies", tags=["anomalies"])
 )
 async def list_anomalies(taken: Annotated[Reading[AnomalyQuery], reading(AnomalyQuery)]) -> Response:
     """文件中的错字、矛盾、重复、遗漏、表述不明与名称不一,附印刷形式与采用的读法。"""
-    return answer(await plans.list_anomalies(taken.reader, taken.query, taken.known))
+    return answer(await anomalies.list_anomalies(taken.reader, taken.query, taken.known))

@@ -8,8 +8,8 @@ from app.deps import Reading, query_parameters, reading
 from app.errors import InvalidCursorError, NotFoundError
 from app.routers.answers import answer, read_answers
 from app.schemas.base import BattleCode, NoQuery
-from app.schemas.plan import BattlePage, BattleQuery, BattleRead
-from app.services import plans
+from app.schemas.battle import BattlePage, BattleQuery, BattleRead
+from app.services import battles
 
 router = APIRouter(prefix="/battles", tags=["battles"])
 
@@ -23,10 +23,10 @@ router = APIRouter(prefix="/battles", tags=["battles"])
 )
 async def list_battles(taken: Annotated[Reading[BattleQuery], reading(BattleQuery)]) -> Response:
     """一个总体方案分为几仗,各有多少任务组、任务、目标和被指名的单位。"""
-    return answer(await plans.list_battles(taken.reader, taken.query, taken.known))
+    return answer(await battles.list_battles(taken.reader, taken.query, taken.known))
 
 
 @router.get("/{code}", summary="一个仗", response_model=BattleRead, responses=read_answers(NotFoundError))
 async def get_battle(code: BattleCode, taken: Annotated[Reading[NoQuery], reading(NoQuery)]) -> Response:
     """工作专班(召集人、成员单位、办公室)、任务组及其牵头单位,以及仗和组的目标。"""
-    return answer(await plans.get_battle(taken.reader, code, taken.known))
+    return answer(await battles.get_battle(taken.reader, code, taken.known))

@@ -5,7 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.schemas.plan import AnomalyPage, BattleRead, PlanRead
+from app.schemas.anomaly import AnomalyPage
+from app.schemas.battle import BattleRead
+from app.schemas.plan import PlanRead
 from app.schemas.rule import RulePage, RuleRead
 from app.schemas.search import SearchPage
 from app.schemas.target import TargetPage, TargetRead

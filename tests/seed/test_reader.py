@@ -199,6 +199,13 @@ FAULTS: dict[str, tuple[str, str, str, str, str]] = {
         "groups:",
         "至少 1 项",
     ),
+    "a unit twice under two names": (
+        "battle-2.yaml",
+        "responsible: [市林业局, 各乡镇]",
+        "responsible: [市发改局, 市发展和改革局]",
+        "- responsible: [市发改局",
+        "以不同名称重复",
+    ),
     "an unknown unit in a bracket": (
         "battle-1.yaml",
         "[市财政局, 市自然资源局]",

@@ -1,0 +1,267 @@
+"""How far work is, how far it should be, and what a report may say about it.
+
+序时进度 and 亮灯: where a plan gives no points of its own, work should advance evenly over the plan year. The light
+tells how many points the reported per cent lies above or below that; codes only, for cities disagree about colours.
+
+Per cents and points are Decimals from 0 to 100; a missing figure is ``None`` and never taken for zero.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
+from operator import itemgetter
+from typing import Final, NamedTuple
+
+from app.domain.plan import Accumulation, Labelled
+
+__all__ = [
+    "DEFAULT_JUMP_POINTS",
+    "DEFAULT_THRESHOLDS",
+    "Figure",
+    "Light",
+    "Refusal",
+    "ReportWarning",
+    "Stage",
+    "Thresholds",
+    "WarningCode",
+    "check_report",
+    "deviation",
+    "light",
+    "refuse_report",
+    "schedule_progress",
+]
+
+_HUNDRED: Final = Decimal(100)
+_CENT: Final = Decimal("0.01")
+
+
+class Stage(Labelled):
+    """Where a task stands, in the reporting unit's own words."""
+
+    NOT_STARTED = "not_started", "未启动"
+    IN_PROGRESS = "in_progress", "推进中"
+    COMPLETED = "completed", "已完成"
+
+
+class Light(Labelled):
+    """亮灯: a task measured against its schedule."""
+
+    COMPLETED = "completed", "已完成"
+    AHEAD = "ahead", "超序时"
+    ON_TRACK = "on_track", "达序时"
+    BEHIND = "behind", "滞后"
+    FAR_BEHIND = "far_behind", "严重滞后"
+
+
+class WarningCode(Labelled):
+    """What looks odd about a report that is accepted all the same."""
+
+    PERCENT_FELL = "percent_fell", "进度回落"
+    PERCENT_JUMPED = "percent_jumped", "进度跳增"
+    FIGURE_FELL = "figure_fell", "累计数回落"
+    FAR_FROM_SCHEDULE = "far_from_schedule", "偏离序时"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Points of deviation at which the light changes; the defaults are Yinchuan's published rule (10 and 30).
+
+    Raises:
+        ValueError: one of them is negative; in Chinese.
+    """
+
+    behind_points: Decimal = Decimal(30)
+    ahead_points: Decimal = Decimal(10)
+
+    def __post_init__(self) -> None:
+        if self.behind_points < 0 or self.ahead_points < 0:
+            raise ValueError("亮灯的阈值不能为负")
+
+
+DEFAULT_THRESHOLDS: Final = Thresholds()
+DEFAULT_JUMP_POINTS: Final = Decimal(40)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A reported figure of an indicator, in the indicator's own unit of measure.
+
+    ``previous`` is the last certified figure before it in the same year. ``target_value`` is what the year should
+    reach, where the figure is expected to grow towards it by the schedule; ``None`` for ceilings and aims without a
+    value.
+    """
+
+    name: str
+    accumulation: Accumulation
+    value: Decimal
+    previous: Decimal | None = None
+    target_value: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportWarning:
+    """Something to look at again: a code, and one Chinese sentence."""
+
+    code: WarningCode
+    detail: str
+
+
+class Refusal(NamedTuple):
+    """A field that contradicts another: its name, a code, and one Chinese sentence that says what to do."""
+
+    field: str
+    code: str
+    detail: str
+
+
+def schedule_progress(year: int, day: date, points: Sequence[tuple[date, Decimal]] = ()) -> Decimal:
+    """Return how many per cent (0-100, two decimals) of a year's work should be done at the end of ``day``.
+
+    Without ``points`` it grows by the same share every day, to 100 at the end of 31 December. With ``points``, each
+    the per cent due at the end of its day, in any order, it grows evenly from 0 at the start of the year to the first,
+    from each to the next, and holds after the last. Before the year it is 0.
+
+    Raises:
+        ValueError: a point lies outside the year or outside 0-100, two are on one day, or the schedule falls; in
+            Chinese.
+    """
+    start, end = date(year, 1, 1), date(year, 12, 31)
+    course = [(start.toordinal() - 1, Decimal(0)), *_checked(points, start, end)]
+    if not points:
+        course.append((end.toordinal(), _HUNDRED))
+    at = min(max(day.toordinal(), course[0][0]), course[-1][0])
+    # The first stretch that ends at or after the day.
+    stretch = max(bisect_left(course, at, key=itemgetter(0)), 1)
+    (left, low), (right, high) = course[stretch - 1 : stretch + 1]
+    return (low + (high - low) * (at - left) / (right - left)).quantize(_CENT, ROUND_HALF_UP)
+
+
+def deviation(actual: Decimal, scheduled: Decimal) -> Decimal:
+    """Points by which the work is ahead of its schedule; negative where it lags."""
+    return actual - scheduled
+
+
+def light(stage: Stage, actual: Decimal, scheduled: Decimal, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> Light:
+    """Return the light of a task: completed work is completed, whenever; all other by its deviation.
+
+    At the schedule or above is on track, ``ahead_points`` above it or more is ahead; up to and including
+    ``behind_points`` below is behind, more is far behind.
+    """
+    if stage is Stage.COMPLETED:
+        return Light.COMPLETED
+    points = deviation(actual, scheduled)
+    if points >= 0:
+        return Light.AHEAD if points >= thresholds.ahead_points else Light.ON_TRACK
+    return Light.BEHIND if points >= -thresholds.behind_points else Light.FAR_BEHIND
+
+
+def check_report(
+    *,
+    percent: Decimal,
+    previous_percent: Decimal | None,
+    scheduled: Decimal,
+    figures: Sequence[Figure] = (),
+    jump_points: Decimal = DEFAULT_JUMP_POINTS,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> list[ReportWarning]:
+    """Return what looks odd about a report, the per cent first, then the figures in their order; nothing is refused.
+
+    ``previous_percent`` is that of the last period reported, ``None`` for a first report, which cannot fall or jump.
+    A jump is a rise of more than ``jump_points``. Far from schedule is more than ``behind_points``, on either side;
+    cumulative figures with a ``target_value`` are measured by the share of it that they have reached.
+    """
+    found: list[ReportWarning] = []
+
+    def warn(code: WarningCode, detail: str) -> None:
+        found.append(ReportWarning(code, detail))
+
+    if previous_percent is not None:
+        rise = percent - previous_percent
+        if rise < 0:
+            warn(
+                WarningCode.PERCENT_FELL,
+                f"完成进度 {_plain(percent)}% 低于上期的 {_plain(previous_percent)}%,请核对",
+            )
+        elif rise > jump_points:
+            warn(
+                WarningCode.PERCENT_JUMPED,
+                f"完成进度比上期增加 {_plain(rise)} 个百分点,超过 {_plain(jump_points)} 个百分点,请核对",
+            )
+    off = deviation(percent, scheduled)
+    if abs(off) > thresholds.behind_points:
+        warn(
+            WarningCode.FAR_FROM_SCHEDULE,
+            f"完成进度 {_plain(percent)}% {_off_schedule(off, scheduled)},请核对",
+        )
+
+    for figure in figures:
+        if figure.accumulation is not Accumulation.CUMULATIVE:
+            continue
+        if figure.previous is not None and figure.value < figure.previous:
+            warn(
+                WarningCode.FIGURE_FELL,
+                f"{figure.name}为累计数,本期 {_plain(figure.value)} 低于上期的 {_plain(figure.previous)},请核对",
+            )
+        if figure.target_value is not None and figure.target_value > 0:
+            reached = (_HUNDRED * figure.value / figure.target_value).quantize(_CENT, ROUND_HALF_UP)
+            off = deviation(reached, scheduled)
+            if abs(off) > thresholds.behind_points:
+                warn(
+                    WarningCode.FAR_FROM_SCHEDULE,
+                    f"{figure.name} {_plain(figure.value)} 为目标值的 {_plain(reached)}%,"
+                    f"{_off_schedule(off, scheduled)},请核对",
+                )
+    return found
+
+
+def refuse_report(stage: Stage, percent: Decimal) -> list[Refusal]:
+    """Return where stage and per cent contradict each other; empty where the report can be taken.
+
+    That ``percent`` lies within 0-100 is the schema's business.
+    """
+    match stage:
+        case Stage.COMPLETED if percent < _HUNDRED:
+            return [
+                Refusal(
+                    "percent_complete", "completed_below_100", "阶段为已完成时,完成进度须为 100;未满 100 的请填推进中"
+                )
+            ]
+        case Stage.NOT_STARTED if percent > 0:
+            return [
+                Refusal(
+                    "percent_complete", "progress_not_started", "阶段为未启动时,完成进度须为 0;已有进展的请改填阶段"
+                )
+            ]
+        case Stage.IN_PROGRESS if percent >= _HUNDRED:
+            return [Refusal("stage", "full_not_completed", "完成进度为 100 时,阶段须为已完成")]
+        case _:
+            return []
+
+
+def _checked(points: Sequence[tuple[date, Decimal]], start: date, end: date) -> list[tuple[int, Decimal]]:
+    """The points of a schedule in order, by day number."""
+    ordered = sorted(points)
+    for day, percent in ordered:
+        if not start <= day <= end:
+            raise ValueError(f"序时进度的节点须在 {start.year} 年内:{day}")
+        if not 0 <= percent <= _HUNDRED:
+            raise ValueError(f"序时进度须在 0 至 100 之间:{day} 为 {_plain(percent)}")
+    for (day, percent), (next_day, next_percent) in pairwise(ordered):
+        if day == next_day:
+            raise ValueError(f"序时进度的节点重复:{day}")
+        if next_percent < percent:
+            raise ValueError(f"序时进度不能回落:{next_day} 的 {_plain(next_percent)} 低于 {day} 的 {_plain(percent)}")
+    return [(day.toordinal(), percent) for day, percent in ordered]
+
+
+def _off_schedule(off: Decimal, scheduled: Decimal) -> str:
+    side = "高于" if off > 0 else "低于"
+    return f"{side}序时进度 {_plain(scheduled)}% 达 {_plain(abs(off))} 个百分点"
+
+
+def _plain(value: Decimal) -> str:
+    """Write a figure without an exponent and without zeros that say nothing."""
+    return f"{value.normalize():f}"
