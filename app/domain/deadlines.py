@@ -175,7 +175,8 @@ def judge(facts: Facts, *, as_of: datetime, remind_days: int) -> Verdict:
             soon = due - now < remind_days * _DAY
             status = ObligationStatus.DUE_SOON if soon else ObligationStatus.UPCOMING
             return Verdict(status, None, None, on_time_originally)
-        locked = now > max(facts.lock_at.astimezone(UTC), due)
+        # The due instant is past already, so an extension beyond the lock has moved the lock along.
+        locked = now > facts.lock_at.astimezone(UTC)
         status, late_until = ObligationStatus.MISSED if locked else ObligationStatus.OVERDUE, now
 
     in_time = submitted is not None and submitted <= due

@@ -3,6 +3,22 @@
 from enum import StrEnum
 from typing import Self
 
+__all__ = [
+    "Accumulation",
+    "AnomalyKind",
+    "AssignmentRole",
+    "Direction",
+    "Frequency",
+    "HolidayPolicy",
+    "Labelled",
+    "Operator",
+    "Qualitative",
+    "RuleKind",
+    "RuleUnitRole",
+    "TaskForceRole",
+    "UnitKind",
+]
+
 
 class Labelled(StrEnum):
     """A code with a Chinese label; the code is what the API and the database carry."""

@@ -17,7 +17,7 @@ class Anomaly(IdMixin, Base):
         UniqueConstraint("code"),
         UniqueConstraint("sort_key"),
         UniqueConstraint("plan_id", "ordinal"),
-        ForeignKeyConstraint(["battle_id", "plan_id"], ["battles.id", "battles.plan_id"]),
+        ForeignKeyConstraint(["battle_id", "plan_id"], ["battles.id", "battles.plan_id"], ondelete="CASCADE"),
         Index(None, "battle_id", "plan_id"),
         one_of("kind", AnomalyKind),
     )

@@ -216,6 +216,7 @@ def upgrade() -> None:
             ["battle_id", "plan_id"],
             ["battles.id", "battles.plan_id"],
             name=op.f("fk_anomalies_battle_id_plan_id_battles"),
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(["plan_id"], ["plans.id"], name=op.f("fk_anomalies_plan_id_plans"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_anomalies")),

@@ -164,7 +164,6 @@ async def test_a_removed_task_takes_its_clauses_assignments_and_targets_along(
     assert f"{CODE}-1-1-2" in codes
 
 
-@pytest.mark.xfail(strict=True, reason="anomalies hold their battle: their foreign key lacks ondelete=CASCADE")
 async def test_a_removed_battle_takes_everything_of_its_own_along(engine: AsyncEngine, tmp_path: Path) -> None:
     directory = write_plan(tmp_path)
     untouched = await rows(engine)
