@@ -25,6 +25,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 import migrations
+from app.clock import system_clock
 from app.db import create_engine
 from app.embedded import EmbeddedError, running
 from app.main import create_app
@@ -88,7 +89,7 @@ async def _prepare(url: str, *, seed: bool) -> list[LoadReport]:
     engine = create_engine(url)
     try:
         await migrations.upgrade(engine)
-        return await seed_if_empty(engine) if seed else []
+        return await seed_if_empty(engine, now=system_clock()) if seed else []
     finally:
         await engine.dispose()
 
@@ -212,14 +213,15 @@ def seed(directory: SeedDirectory = None) -> None:
         await _prepare(url, seed=False)
         engine = create_engine(url)
         try:
-            return [await load_plan(engine, path) for path in _directories(directory)]
+            return [await load_plan(engine, path, now=system_clock()) for path in _directories(directory)]
         finally:
             await engine.dispose()
 
     with _database(read_settings()) as (url, _):
         for report in asyncio.run(load(url)):
             typer.echo(
-                f"{report.plan}: 新增 {report.inserted} 行,更新 {report.updated} 行,删除 {report.deleted} 行"
+                f"{report.plan}: 新增 {report.inserted} 行,更新 {report.updated} 行,删除 {report.deleted} 行,"
+                f"应报变动 {report.obligations} 条"
                 if report.changed
                 else f"{report.plan}: 与数据库一致,没有改动"
             )

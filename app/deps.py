@@ -5,29 +5,33 @@ apart field by field on every request, and looks at every further dependency ane
 answers do. So the query is validated by its model in one step here, and documented by ``query_parameters``.
 """
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import Fault, InvalidRequestError
 from app.rendering import Known
 from app.services.reader import Reader
 
-__all__ = ["Reading", "query_parameters", "reading"]
+__all__ = ["Reading", "Writing", "WritingDep", "query_parameters", "reading"]
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[QueryT]):
-    """One reading request: what it reads with, what it asks, and the ETags its caller knows."""
+    """One reading request: what it reads with, what it asks, the ETags its caller knows, and when it came."""
 
     reader: Reader
     query: QueryT
     known: Known
+    now: datetime
 
 
 class _Take(Generic[QueryT]):
@@ -57,7 +61,25 @@ class _Take(Generic[QueryT]):
             raise RequestValidationError(
                 [{**item, "loc": ("query", *item["loc"])} for item in error.errors(include_url=False)]
             ) from None
-        return Reading(request.state.reader, query, Known.parse(request.headers.get("if-none-match")))
+        known = Known.parse(request.headers.get("if-none-match"))
+        return Reading(request.state.reader, query, known, request.state.clock())
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """One writing request: its transaction, committed before the answer is sent, and when it came."""
+
+    connection: AsyncConnection
+    now: datetime
+
+
+async def _writing(request: Request) -> AsyncGenerator[Writing]:
+    async with request.state.engine.begin() as connection:
+        yield Writing(connection, request.state.clock())
+
+
+# The scope makes a commit that fails an error of the request, not a lost write behind a 201.
+WritingDep = Annotated[Writing, Depends(_writing, scope="function")]
 
 
 def reading(model: type[BaseModel]) -> Any:

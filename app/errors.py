@@ -7,6 +7,7 @@
     ├── InvalidRequestError    422  a parameter or field is wrong
     │   ├── InvalidCursorError 422  the cursor is not one of this list
     │   ├── UnknownUnitError   422  no unit of this code or name
+    │   ├── UnknownReferenceError 422  a rule or period that does not exist, or a report that is not owed
     │   └── AmbiguousError     422  a name or code means several things; they are listed
     ├── UnavailableError       503  the database does not answer
     └── InternalError          500  our fault
@@ -28,6 +29,7 @@ __all__ = [
     "MethodNotAllowedError",
     "NotFoundError",
     "UnavailableError",
+    "UnknownReferenceError",
     "UnknownUnitError",
     "all_errors",
 ]
@@ -108,6 +110,16 @@ class UnknownUnitError(InvalidRequestError):
     slug = "unknown-unit"
     title = "没有这个单位"
     remedy = "unit 可填单位编码(如 431228-fgj)或文件中印出的任一名称;可用 /api/v1/units?q= 查找。"
+
+
+class UnknownReferenceError(InvalidRequestError):
+    """A rule or period that does not exist, or a report that nobody owes."""
+
+    slug = "unknown-reference"
+    title = "所指的规则、报送期或应报不存在"
+    remedy = (
+        "请核对规则编码(/api/v1/rules)、报送期写法(如 2023-04、2023-Q2)以及该单位的应报(/api/v1/obligations?unit=)。"
+    )
 
 
 class AmbiguousError(InvalidRequestError):

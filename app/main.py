@@ -5,14 +5,16 @@ from contextlib import asynccontextmanager
 from typing import TypedDict
 
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.staticfiles import StaticFiles
 
-from app.db import ReadPool, open_read_pool
+from app.clock import Clock, system_clock
+from app.db import ReadPool, create_engine, open_read_pool
 from app.fragments import FragmentCache
 from app.observability import Metrics, ObservabilityMiddleware
 from app.openapi import install_openapi, operation_id
 from app.problems import install_problem_handlers, unexpected_answer
-from app.routers import anomalies, battles, docs, health, plans, rules, search, targets, tasks, units
+from app.routers import anomalies, battles, deadlines, docs, health, plans, rules, search, targets, tasks, units
 from app.services.reader import Reader
 from app.settings import Settings, SettingsError, read_settings
 from app.version import VERSION
@@ -26,10 +28,12 @@ class State(TypedDict):
     """What the lifespan gives to every request."""
 
     reader: Reader
+    engine: AsyncEngine
+    clock: Clock
     metrics: Metrics
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, clock: Clock = system_clock) -> FastAPI:
     """Build the application; without ``settings`` they are read from the environment.
 
     Raises:
@@ -45,7 +49,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncGenerator[State]:
         async with open_read_pool(url, size=settings.pool_size) as pool:
             fragments = FragmentCache(settings.fragment_cache_size)
-            yield {"reader": Reader(ReadPool(pool), fragments), "metrics": metrics}
+            engine = create_engine(settings.database_url or url, pool_size=settings.pool_size)
+            try:
+                reader = Reader(ReadPool(pool), fragments)
+                yield {"reader": reader, "engine": engine, "clock": clock, "metrics": metrics}
+            finally:
+                await engine.dispose()
 
     app = FastAPI(
         title="六仗",
@@ -58,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     # Routes are tried in this order, router by router: what is asked most comes first.
-    for part in (tasks, units, targets, battles, plans, rules, anomalies, search):
+    for part in (tasks, units, targets, deadlines, battles, plans, rules, anomalies, search):
         app.include_router(part.router, prefix=API)
     app.include_router(health.router)
     app.mount("/docs/assets", StaticFiles(directory=docs.ASSETS), name="assets")

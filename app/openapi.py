@@ -21,6 +21,10 @@ TAGS: list[dict[str, Any]] = [
     {"name": "units", "description": "责任单位:一个单位可有多个印刷名称,任一名称都能找到它。"},
     {"name": "targets", "description": "目标:要达到的数值,或没有数值的定性要求。"},
     {"name": "rules", "description": "规则:报送、调度、排名、巡查、追责、考核,都是带参数与出处的数据。"},
+    {
+        "name": "deadlines",
+        "description": "期限与应报:谁应在何时前报什么,报了没有,迟了多久;可问过去任一时刻。",
+    },
     {"name": "anomalies", "description": "原文疑点:错字、矛盾、重复、遗漏、表述不明与名称不一。"},
     {"name": "search", "description": "检索:按名称、别名、拼音、首字母或正文查找以上各类条目。"},
     {"name": "health", "description": "运行状况与监控指标。"},

@@ -56,8 +56,16 @@ class Listing:
     conditions: Mapping[str, ColumnElement[bool]]
     _compiled: dict[tuple[Any, ...], ReadQuery] = field(default_factory=dict[tuple[Any, ...], ReadQuery], init=False)
 
-    async def page(self, pool: ReadPool, request: PageRequest, filters: Mapping[str, Mapping[str, Any]]) -> Page:
+    async def page(
+        self,
+        pool: ReadPool,
+        request: PageRequest,
+        filters: Mapping[str, Mapping[str, Any]],
+        always: Mapping[str, Any] | None = None,
+    ) -> Page:
         """Read one page; ``filters`` maps the active conditions to the values of their parameters.
+
+        ``always`` holds the parameters of the statement itself, which no filter switches on.
 
         Raises:
             InvalidCursorError: the cursor was not given out by this list in this order.
@@ -65,7 +73,8 @@ class Listing:
         descending = request.sort.startswith("-")
         sort = request.sort.removeprefix("-")
         after = self._after(request) if request.cursor else None
-        values = {name: value for condition in filters.values() for name, value in condition.items()}
+        values = dict(always or {})
+        values.update((name, value) for condition in filters.values() for name, value in condition.items())
         active = tuple(filters)
         query = self._query(active, sort, descending=descending, paged=after is not None)
         rows = await pool.fetch(query, **values, **(after or {}), page_limit=request.limit + 1)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import asyncpg
 
 import migrations
+from app.clock import system_clock
 from app.db import create_engine
 from benchmarks.load import drive
 from benchmarks.stage import Served, database, serving
@@ -81,7 +82,7 @@ def _request(path: str, header: str = "") -> bytes:
 async def _prepare(url: str) -> None:
     engine = create_engine(url)
     await migrations.upgrade(engine)
-    await seed_if_empty(engine)
+    await seed_if_empty(engine, now=system_clock())
     await engine.dispose()
     connection = await asyncpg.connect(url)
     await connection.execute(DATA)

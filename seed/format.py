@@ -21,6 +21,7 @@ from app.domain.plan import (
     Direction,
     Frequency,
     HolidayPolicy,
+    Obligor,
     Operator,
     Qualitative,
     RuleKind,
@@ -198,6 +199,18 @@ class Schedule(Format):
     """When a rule's report is owed: only for rules that have a period."""
 
     frequency: Frequency
+    obligor: Obligor | None = Field(
+        default=None, description="由谁报: task_reporter 任务的报送单位, lead_unit 牵头单位;不写则不产生应报"
+    )
+    townships: bool = Field(default=False, description="各乡镇是否也各报一份")
+    battles: list[int] = Field(
+        default_factory=list[int], description="适用于哪些仗(序号);省略则为所在的仗,总体方案的规则为全部"
+    )
+    effective_from: str | None = Field(
+        default=None,
+        pattern=r"^\d{4}(-\d{2}|-Q[1-4]|-\d{2}-D[123]|-W\d{2})?$",
+        description="改动规则时:新规则自哪一期起执行;省略则自尚未到期的首期起",
+    )
     minimum_count: int = Field(default=1, ge=1, le=100, description="每期至少几份")
     due_day: int | None = Field(default=None, ge=1, le=31, description="月内第几日截止")
     due_month_offset: int = Field(default=0, ge=0, le=12, description="截止日所在月比报送期晚几个月")

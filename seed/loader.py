@@ -4,14 +4,14 @@ What a second run finds equal it leaves alone, so versions (and with them every 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text, update
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.domain.periods import parse_period, period_of
 from app.domain.plan import RuleUnitRole
 from app.domain.search import EntryKind
 from app.models import (
@@ -24,6 +24,7 @@ from app.models import (
     Region,
     Rule,
     RuleUnit,
+    RuleVersion,
     SearchEntry,
     SuperiorDocument,
     Target,
@@ -36,31 +37,15 @@ from app.models import (
     UnitAlias,
 )
 from app.rendering import exact
+from app.services.obligations import expand_obligations
 from migrations import LOCK
 from seed import format as seed_format
 from seed.codes import codes
 from seed.entries import Entry, search_entries
 from seed.reader import PlanSource, read_plan
+from seed.synchroniser import Keys, LoadReport, Row, Synchroniser
 
 __all__ = ["LoadReport", "load_plan", "plan_directories", "seed_if_empty"]
-
-Row = dict[str, Any]
-Keys = dict[tuple[Any, ...], int]
-
-
-@dataclass(slots=True)
-class LoadReport:
-    """What a load did: rows inserted, updated, deleted; all zero where the database already agreed."""
-
-    plan: str
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything was written."""
-        return bool(self.inserted or self.updated or self.deleted)
 
 
 def plan_directories(root: Path | None = None) -> list[Path]:
@@ -68,7 +53,7 @@ def plan_directories(root: Path | None = None) -> list[Path]:
     return sorted(path.parent for path in (root or Path(__file__).parent).glob("*/plan.yaml"))
 
 
-async def seed_if_empty(engine: AsyncEngine) -> list[LoadReport]:
+async def seed_if_empty(engine: AsyncEngine, *, now: datetime) -> list[LoadReport]:
     """Load the plans that come with the project into a database that holds none.
 
     Raises:
@@ -77,11 +62,13 @@ async def seed_if_empty(engine: AsyncEngine) -> list[LoadReport]:
     async with engine.connect() as connection:
         if await connection.scalar(select(func.count()).select_from(Plan)):
             return []
-    return [await load_plan(engine, directory) for directory in plan_directories()]
+    return [await load_plan(engine, directory, now=now) for directory in plan_directories()]
 
 
-async def load_plan(engine: AsyncEngine, directory: Path) -> LoadReport:
-    """Load one plan directory; nothing is written where anything is wrong.
+async def load_plan(engine: AsyncEngine, directory: Path, *, now: datetime) -> LoadReport:
+    """Load one plan directory, and expect the reports its rules ask for; nothing is written where anything is wrong.
+
+    What was due at ``now`` stays expected as it was (see ``expand_obligations``).
 
     Raises:
         SeedError: a seed file is wrong.
@@ -90,7 +77,7 @@ async def load_plan(engine: AsyncEngine, directory: Path) -> LoadReport:
     async with engine.begin() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         await connection.execute(text("SET CONSTRAINTS ALL DEFERRED"))
-        load = _Load(connection, source, LoadReport(source.code))
+        load = _Load(connection, source, LoadReport(source.code), now)
         await load.run()
         return load.report
 
@@ -98,10 +85,12 @@ async def load_plan(engine: AsyncEngine, directory: Path) -> LoadReport:
 class _Load:
     """One load: the keys of what has been written, by code, for what refers to it."""
 
-    def __init__(self, connection: AsyncConnection, source: PlanSource, report: LoadReport) -> None:
+    def __init__(self, connection: AsyncConnection, source: PlanSource, report: LoadReport, now: datetime) -> None:
         self.connection = connection
         self.source = source
         self.report = report
+        self.table = Synchroniser(connection, report)
+        self.now = now
         self.region = source.plan.content.region.code
         self.units: Keys = {}
         self.of_name: dict[str, int] = {}
@@ -113,14 +102,15 @@ class _Load:
         groups, tasks = await self._tasks(plan, battles)
         await self._clauses(groups, tasks)
         await self._targets(plan, battles, groups, tasks)
-        await self._rules(plan, battles)
+        await self._rule_versions(await self._rules(plan, battles))
         await self._anomalies(plan, battles)
         await self._search(plan)
+        self.report.obligations = await expand_obligations(self.connection, plan, now=self.now)
 
     async def _catalogues(self) -> None:
         """Regions, units and indicators: shared by the years of a region, so never deleted here."""
         region = self.source.plan.content.region
-        await self._sync(Region, [{"code": region.code, "name": region.name}], ["code"])
+        await self.table.sync(Region, [{"code": region.code, "name": region.name}], ["code"])
         units = self.source.units.content.units
         rows = [
             {
@@ -132,18 +122,18 @@ class _Load:
             }
             for unit in units
         ]
-        self.units = await self._sync(Unit, rows, ["code"], within=Unit.region_code == self.region)
+        self.units = await self.table.sync(Unit, rows, ["code"], within=Unit.region_code == self.region)
         names = self.source.unit_names()
         self.of_name = {name: self.units[f"{self.region}-{abbreviation}",] for name, abbreviation in names.items()}
         aliases = [{"region_code": self.region, "unit_id": unit, "name": name} for name, unit in self.of_name.items()]
-        await self._sync(UnitAlias, aliases, ["name"], within=UnitAlias.region_code == self.region)
+        await self.table.sync(UnitAlias, aliases, ["name"], within=UnitAlias.region_code == self.region)
         indicators = [
             {"region_code": self.region, **indicator.model_dump(mode="json")}
             for file in self.source.files
             for indicator in file.content.indicators
         ]
         within = Indicator.region_code == self.region
-        self.indicators = await self._sync(Indicator, indicators, ["code"], within=within)
+        self.indicators = await self.table.sync(Indicator, indicators, ["code"], within=within)
 
     async def _plan(self) -> int:
         content = self.source.plan.content
@@ -151,12 +141,12 @@ class _Load:
         names = ("year", "title", "short_title", "document_number", "issuer", "issued_on", "objective")
         row: Row = {name: getattr(content, name) for name in names}
         row |= {"code": code, "sort_key": code, "region_code": self.region, "seed_digest": self.source.digest}
-        plan = (await self._sync(Plan, [row], ["code"], within=Plan.code == code))[code,]
+        plan = (await self.table.sync(Plan, [row], ["code"], within=Plan.code == code))[code,]
         superior = [
             {"plan_id": plan, "position": position, **document.model_dump()}
             for position, document in enumerate(content.superior_documents, 1)
         ]
-        await self._replace(SuperiorDocument, superior, ["plan_id", "position"], SuperiorDocument.plan_id == plan)
+        await self.table.replace(SuperiorDocument, superior, ["plan_id", "position"], SuperiorDocument.plan_id == plan)
         return plan
 
     async def _battles(self, plan: int) -> Keys:
@@ -167,7 +157,7 @@ class _Load:
             row: Row = {name: getattr(content, name) for name in names}
             code, sort_key = self._codes((content.ordinal,))
             battles.append({**row, "plan_id": plan, "code": code, "sort_key": sort_key})
-        keys = await self._sync(Battle, battles, ["ordinal"], within=Battle.plan_id == plan, prune=True)
+        keys = await self.table.sync(Battle, battles, ["ordinal"], within=Battle.plan_id == plan, prune=True)
         forces = [
             {
                 "battle_id": keys[file.content.ordinal,],
@@ -182,7 +172,7 @@ class _Load:
             for force in (file.content.task_force,)
         ]
         of_plan = TaskForce.battle_id.in_(keys.values())
-        force_keys = await self._sync(TaskForce, forces, ["battle_id"], within=of_plan)
+        force_keys = await self.table.sync(TaskForce, forces, ["battle_id"], within=of_plan)
         heads: list[Row] = []
         members: list[Row] = []
         for file in self.source.battles:
@@ -205,7 +195,7 @@ class _Load:
             ]
         for model, rows in ((TaskForceHead, heads), (TaskForceMember, members)):
             within = model.task_force_id.in_(force_keys.values())
-            await self._replace(model, rows, ["task_force_id", "position"], within)
+            await self.table.replace(model, rows, ["task_force_id", "position"], within)
         return keys
 
     async def _tasks(self, plan: int, battles: Keys) -> tuple[Keys, Keys]:
@@ -218,7 +208,7 @@ class _Load:
                 }
                 battle = battles[file.content.ordinal,]
                 groups.append({**row, "plan_id": plan, "battle_id": battle, "code": code, "sort_key": sort_key})
-        keys = await self._sync(TaskGroup, groups, ["code"], within=TaskGroup.plan_id == plan, prune=True)
+        keys = await self.table.sync(TaskGroup, groups, ["code"], within=TaskGroup.plan_id == plan, prune=True)
         tasks: list[Row] = []
         for file in self.source.battles:
             for group in file.content.groups:
@@ -238,7 +228,7 @@ class _Load:
                             "upstream_note": task.upstream_note or group.upstream_note,
                         }
                     )
-        return keys, await self._sync(Task, tasks, ["code"], within=Task.plan_id == plan, prune=True)
+        return keys, await self.table.sync(Task, tasks, ["code"], within=Task.plan_id == plan, prune=True)
 
     async def _clauses(self, groups: Keys, tasks: Keys) -> None:
         clauses: list[Row] = []
@@ -267,7 +257,7 @@ class _Load:
                     for ordinal, clause in enumerate(task.clauses, 1):
                         add(self._codes((file.content.ordinal, group.ordinal, task.number))[0], ordinal, clause)
         within = Clause.task_id.in_(tasks.values()) | Clause.task_group_id.in_(groups.values())
-        keys = await self._sync(Clause, clauses, ["code"], within=within, prune=True)
+        keys = await self.table.sync(Clause, clauses, ["code"], within=within, prune=True)
         assignments = [
             {
                 "clause_id": keys[code,],
@@ -280,7 +270,7 @@ class _Load:
             for position, (role, name) in enumerate(clause.entries, 1)
         ]
         of_clauses = Assignment.clause_id.in_(keys.values())
-        await self._replace(Assignment, assignments, ["clause_id", "position"], of_clauses)
+        await self.table.replace(Assignment, assignments, ["clause_id", "position"], of_clauses)
 
     async def _targets(self, plan: int, battles: Keys, groups: Keys, tasks: Keys) -> None:
         content = self.source.plan.content
@@ -298,7 +288,7 @@ class _Load:
                     path = (battle.ordinal, group.ordinal, task.number)
                     of_task = {**owner, "task_id": tasks[self._codes(path)[0],]}
                     rows += self._target_rows(task.targets, path, task.locator, of_task)
-        await self._sync(Target, rows, ["code"], within=Target.plan_id == plan, prune=True)
+        await self.table.sync(Target, rows, ["code"], within=Target.plan_id == plan, prune=True)
 
     def _target_rows(
         self, targets: Sequence[seed_format.Target], path: tuple[int, ...], locator: str, owner: Row
@@ -326,12 +316,12 @@ class _Load:
             for ordinal, target in enumerate(targets, 1)
         ]
 
-    async def _rules(self, plan: int, battles: Keys) -> None:
+    async def _rules(self, plan: int, battles: Keys) -> Keys:
         rows: list[Row] = []
         units: dict[str, list[Row]] = {}
         for file, rule in self._shared("rules"):
             names = ("code", "name", "locator", "summary", "owed_by", "printed", "interpretation")
-            dumped = rule.model_dump(mode="json")
+            dumped = rule.model_dump(mode="json", exclude={"schedule": {"effective_from"}})
             rows.append(
                 {
                     **{name: getattr(rule, name) for name in names},
@@ -354,10 +344,41 @@ class _Load:
                 }
                 for position, (role, name) in enumerate(named, 1)
             ]
-        keys = await self._sync(Rule, rows, ["code"], within=Rule.plan_id == plan, prune=True)
+        keys = await self.table.sync(Rule, rows, ["code"], within=Rule.plan_id == plan, prune=True)
         of_rules = [{"rule_id": keys[code,], **unit} for code, found in units.items() for unit in found]
         within = RuleUnit.rule_id.in_(keys.values())
-        await self._replace(RuleUnit, of_rules, ["rule_id", "role", "position"], within)
+        await self.table.replace(RuleUnit, of_rules, ["rule_id", "role", "position"], within)
+        return keys
+
+    async def _rule_versions(self, rules: Keys) -> None:
+        """Add a version where a schedule differs from the newest stored one; earlier versions are never touched."""
+        stored = select(RuleVersion).where(RuleVersion.rule_id.in_(rules.values())).order_by(RuleVersion.version)
+        newest = {row["rule_id"]: row for row in (await self.connection.execute(stored)).mappings()}
+        for _, rule in self._shared("rules"):
+            if rule.schedule is None:
+                continue
+            key = rules[rule.code,]
+            schedule = rule.schedule.model_dump(mode="json", exclude={"effective_from"})
+            before = newest.get(key)
+            if before is not None and before["schedule"] == schedule:
+                continue
+            await self.connection.execute(
+                insert(RuleVersion).values(
+                    rule_id=key,
+                    version=1 if before is None else before["version"] + 1,
+                    effective_from=self._effective_from(rule.schedule, first=before is None),
+                    schedule=schedule,
+                )
+            )
+            self.report.inserted += 1
+
+    def _effective_from(self, schedule: seed_format.Schedule, *, first: bool) -> date:
+        """The first day a version holds for: as written, else from the beginning, or for a change from now on."""
+        if schedule.effective_from is not None:
+            return parse_period(schedule.effective_from).start
+        if first:
+            return date(self.source.plan.content.year, 1, 1)
+        return period_of(schedule.frequency, self.now.date()).start
 
     async def _anomalies(self, plan: int, battles: Keys) -> None:
         rows = [
@@ -371,16 +392,16 @@ class _Load:
             }
             for ordinal, (file, anomaly) in enumerate(self._shared("anomalies"), 1)
         ]
-        await self._sync(Anomaly, rows, ["ordinal"], within=Anomaly.plan_id == plan, prune=True)
+        await self.table.sync(Anomaly, rows, ["ordinal"], within=Anomaly.plan_id == plan, prune=True)
 
     async def _search(self, plan: int) -> None:
         entries = list(search_entries(self.source, await self._aliases()))
         of_plan = [self._entry(entry, plan) for entry in entries if entry.kind is not EntryKind.UNIT]
         of_region = [self._entry(entry, None) for entry in entries if entry.kind is EntryKind.UNIT]
-        await self._replace(SearchEntry, of_plan, ["kind", "code"], SearchEntry.plan_id == plan)
+        await self.table.replace(SearchEntry, of_plan, ["kind", "code"], SearchEntry.plan_id == plan)
         # Units outlive a plan: those that this one does not name stay findable.
         within = (SearchEntry.region_code == self.region) & SearchEntry.plan_id.is_(None)
-        await self._sync(SearchEntry, of_region, ["kind", "code"], within=within, replace=True)
+        await self.table.sync(SearchEntry, of_region, ["kind", "code"], within=within, replace=True)
 
     async def _aliases(self) -> dict[str, list[str]]:
         """Every printed name of the region's units, by unit code: those of other years stay findable too."""
@@ -417,58 +438,6 @@ class _Load:
 
     def _codes(self, path: tuple[int, ...]) -> tuple[str, str]:
         return codes(self.source.code, path)
-
-    async def _replace(self, model: Any, rows: list[Row], key: list[str], within: ColumnElement[bool]) -> None:
-        """Like :meth:`_sync` for rows nothing refers to: what differs is deleted and inserted anew."""
-        await self._sync(model, rows, key, within=within, prune=True, replace=True)
-
-    async def _sync(
-        self,
-        model: Any,
-        rows: list[Row],
-        key: list[str],
-        *,
-        within: ColumnElement[bool] | None = None,
-        prune: bool = False,
-        replace: bool = False,
-    ) -> Keys:
-        """Make the rows of ``model`` ``within`` a scope be ``rows``; returns their keys by natural key.
-
-        Without ``prune`` rows not named stay; with ``replace`` rows that differ are deleted and inserted, so that no
-        unique constraint is violated half-way through a reordering.
-        """
-        table: Table = model.__table__
-        statement = select(table) if within is None else select(table).where(within)
-        present = {
-            tuple(row[name] for name in key): row for row in (await self.connection.execute(statement)).mappings().all()
-        }
-        wanted = {tuple(row[name] for name in key): row for row in rows}
-        differing = [
-            name
-            for name, row in wanted.items()
-            if name in present and any(present[name][column] != value for column, value in row.items())
-        ]
-        gone = [present[name] for name in present if name not in wanted] if prune else []
-        if replace:
-            gone += [present[name] for name in differing]
-        if gone:
-            await self.connection.execute(delete(table).where(table.c.id.in_([row["id"] for row in gone])))
-        new = [row for name, row in wanted.items() if name not in present or (replace and name in differing)]
-        primary = next(iter(table.primary_key.columns))
-        returned = [primary, *(table.c[name] for name in key)]
-        keys: Keys = {name: present[name][primary.name] for name in wanted if name in present}
-        if new:
-            result = await self.connection.execute(insert(table).returning(*returned), new)
-            keys |= {tuple(row[1:]): row[0] for row in result.all()}
-        if not replace:
-            for name in differing:
-                await self.connection.execute(
-                    update(table).where(primary == present[name][primary.name]).values(wanted[name])
-                )
-        self.report.inserted += len(new) - (len(differing) if replace else 0)
-        self.report.updated += len(differing)
-        self.report.deleted += len(gone) - (len(differing) if replace else 0)
-        return keys
 
 
 def _json_value(value: Any) -> Any:

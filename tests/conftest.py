@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 import migrations
+from app.clock import system_clock
 from app.db import create_engine
 from app.embedded import Cluster, running
 from app.main import create_app
@@ -51,7 +52,7 @@ async def template(cluster: Cluster) -> str:
     engine = create_engine(url_of(cluster, _TEMPLATE))
     try:
         await migrations.upgrade(engine)
-        await seed_if_empty(engine)
+        await seed_if_empty(engine, now=system_clock())
     finally:
         await engine.dispose()
     return _TEMPLATE

@@ -19,7 +19,18 @@ from app.domain.periods import MAX_YEAR, Period, period_of
 from app.domain.plan import Frequency, HolidayPolicy, Labelled
 from app.domain.workdays import shift
 
-__all__ = ["Due", "DueRule", "Facts", "LateStage", "ObligationStatus", "Verdict", "due_of", "explain", "judge"]
+__all__ = [
+    "Due",
+    "DueRule",
+    "Facts",
+    "LateStage",
+    "ObligationStatus",
+    "Verdict",
+    "WaiverKind",
+    "due_of",
+    "explain",
+    "judge",
+]
 
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
@@ -44,6 +55,13 @@ class LateStage(Labelled):
 
     UNIT = "unit", "报送单位"
     CERTIFICATION = "certification", "评估认定"
+
+
+class WaiverKind(Labelled):
+    """Why a report need not come."""
+
+    EXEMPT = "exempt", "免报"
+    NIL = "nil", "零报告"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

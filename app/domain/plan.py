@@ -11,6 +11,7 @@ __all__ = [
     "Frequency",
     "HolidayPolicy",
     "Labelled",
+    "Obligor",
     "Operator",
     "Qualitative",
     "RuleKind",
@@ -138,6 +139,13 @@ class Frequency(Labelled):
     MONTH = "month", "月"
     QUARTER = "quarter", "季"
     YEAR = "year", "年"
+
+
+class Obligor(Labelled):
+    """Who owes the reports of a rule."""
+
+    TASK_REPORTER = "task_reporter", "任务的报送单位,一任务一份"
+    LEAD_UNIT = "lead_unit", "牵头单位,一单位一份"
 
 
 class HolidayPolicy(Labelled):

@@ -3,8 +3,9 @@
 from app.models.anomaly import Anomaly
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
+from app.models.obligation import ComplianceCount, Extension, Obligation, Waiver
 from app.models.plan import Plan, Region, SuperiorDocument
-from app.models.rule import Rule, RuleUnit
+from app.models.rule import Rule, RuleUnit, RuleVersion
 from app.models.search import SearchEntry
 from app.models.target import Indicator, Target
 from app.models.task import Assignment, Clause, Task, TaskGroup
@@ -16,11 +17,15 @@ __all__ = [
     "Base",
     "Battle",
     "Clause",
+    "ComplianceCount",
+    "Extension",
     "Indicator",
+    "Obligation",
     "Plan",
     "Region",
     "Rule",
     "RuleUnit",
+    "RuleVersion",
     "SearchEntry",
     "SuperiorDocument",
     "Target",
@@ -31,4 +36,5 @@ __all__ = [
     "TaskGroup",
     "Unit",
     "UnitAlias",
+    "Waiver",
 ]

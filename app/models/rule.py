@@ -1,15 +1,16 @@
 """Rules of reporting, dispatch, ranking, sanction and evaluation."""
 
+from datetime import date
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.plan import RuleKind, RuleUnitRole
 from app.models.base import Base, IdMixin, SortKey, one_of
 
-__all__ = ["Rule", "RuleUnit"]
+__all__ = ["Rule", "RuleUnit", "RuleVersion"]
 
 
 class Rule(IdMixin, Base):
@@ -39,6 +40,22 @@ class Rule(IdMixin, Base):
     parameters: Mapped[dict[str, Any]] = mapped_column(JSONB)
     printed: Mapped[list[str]] = mapped_column(ARRAY(Text))
     interpretation: Mapped[str | None]
+
+
+class RuleVersion(IdMixin, Base):
+    """The schedule of a rule from a period on; what an earlier version set for earlier periods stays as it was."""
+
+    __tablename__ = "rule_versions"
+    __table_args__ = (
+        UniqueConstraint("rule_id", "version"),
+        UniqueConstraint("rule_id", "effective_from"),
+        CheckConstraint("version > 0", name="version_positive"),
+    )
+
+    rule_id: Mapped[int] = mapped_column(ForeignKey("rules.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    effective_from: Mapped[date]
+    schedule: Mapped[dict[str, Any]] = mapped_column(JSONB)
 
 
 class RuleUnit(IdMixin, Base):

@@ -1,22 +1,37 @@
 """What all schemas share: strict reading of queries, exact figures, lists, codes with their labels."""
 
+import re
 from decimal import Decimal
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
 
+from app.clock import SHANGHAI
 from app.rendering import exact
 
 __all__ = [
+    "AskedInstant",
     "BattleCode",
     "Figure",
     "GroupCode",
+    "Instant",
     "ListQuery",
     "Locator",
     "NoQuery",
     "PageRead",
+    "PeriodCode",
     "PlanCode",
     "Read",
+    "RuleCode",
     "SearchWords",
     "TargetCode",
     "TaskCode",
@@ -76,6 +91,28 @@ Figure = Annotated[
     Decimal,
     PlainSerializer(exact, return_type=float | int),
     WithJsonSchema({"type": "number"}),
+]
+
+
+Instant = Annotated[
+    AwareDatetime,
+    PlainSerializer(lambda value: value.astimezone(SHANGHAI).isoformat(), return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+AskedInstant = Annotated[
+    AwareDatetime,
+    # In a query an unencoded + is a blank: 2023-04-20T23:59:59 08:00 can only have meant +08:00.
+    BeforeValidator(lambda value: re.sub(r"(?<=\d) (?=\d{2}:\d{2}$)", "+", value) if isinstance(value, str) else value),
+]
+PeriodCode = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{4}(-\d{2}|-Q[1-4]|-\d{2}-D[123]|-W\d{2})?$"),
+    Field(description="报送期:2023-04 月、2023-Q2 季、2023 年、2023-04-D1 旬、2023-W15 周", examples=["2023-04"]),
+]
+RuleCode = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60),
+    Field(description="规则编码", examples=["monthly-form"]),
 ]
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.domain.plan import Frequency, HolidayPolicy, RuleKind
+from app.domain.plan import Frequency, HolidayPolicy, Obligor, RuleKind
 from app.schemas.base import BattleCode, Figure, ListQuery, Locator, PageRead, PlanCode, Read
 from app.schemas.task import UnitRef
 
@@ -32,6 +32,9 @@ class ScheduleRead(Read):
     """When a report is owed."""
 
     frequency: Frequency
+    obligor: Obligor | None = Field(description="由谁报;null 为不产生应报的规则")
+    townships: bool = Field(description="各乡镇是否也各报一份")
+    battles: list[int] = Field(description="适用于哪些仗(序号);空为所在的仗,总体方案的规则为全部", examples=[[6]])
     minimum_count: int = Field(description="每期至少几份", examples=[1])
     due_day: int | None = Field(description="月内第几日截止;null 为报送期末", examples=[20])
     due_month_offset: int = Field(description="截止日所在月比报送期晚几个月", examples=[0])

@@ -4,13 +4,14 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from app.errors import AmbiguousError, InvalidCursorError, UnknownUnitError
+from app.errors import AmbiguousError, InvalidCursorError, UnknownReferenceError, UnknownUnitError
 from app.main import create_app
 from app.settings import Settings
 
 # The document does not depend on a database: it is read before the server is up, so that each operation is a test.
 api = schemathesis.openapi.from_dict(create_app(Settings(database_url="postgresql://unused")).openapi())
-NOT_IN_THE_SCHEMA = {f"/problems/{error.slug}" for error in (InvalidCursorError, UnknownUnitError, AmbiguousError)}
+SEMANTIC = (InvalidCursorError, UnknownUnitError, UnknownReferenceError, AmbiguousError)
+NOT_IN_THE_SCHEMA = {f"/problems/{error.slug}" for error in SEMANTIC}
 
 
 @api.parametrize()

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
+from app.clock import SHANGHAI
 from app.db import create_engine
 from app.main import create_app
 from app.models import Base
@@ -22,6 +25,8 @@ from seed.loader import LoadReport, load_plan, plan_directories, seed_if_empty
 from seed.reader import SeedError
 from tests.conftest import Clone, serving
 from tests.seed.small_plan import CODE, FILES, Edit, write_plan
+
+NOW = datetime(2023, 4, 1, tzinfo=SHANGHAI)
 
 REAL = "431228-2023"
 UNCHANGED = (0, 0, 0)
@@ -86,30 +91,30 @@ def renewed(before: Rows, after: Rows) -> list[str]:
 
 async def change(engine: AsyncEngine, root: Path, *edits: Edit) -> tuple[LoadReport, Rows, Rows]:
     """Load the small plan, then the edited one; what the second load did."""
-    await load_plan(engine, write_plan(root))
+    await load_plan(engine, write_plan(root), now=NOW)
     before = await rows(engine)
-    report = await load_plan(engine, write_plan(root, *edits))
+    report = await load_plan(engine, write_plan(root, *edits), now=NOW)
     return report, before, await rows(engine)
 
 
 async def test_loading_the_real_plan_again_writes_nothing(engine: AsyncEngine, plan_directory: Path) -> None:
     before = await rows(engine)
-    report = await load_plan(engine, plan_directory)
+    report = await load_plan(engine, plan_directory, now=NOW)
     assert (report.plan, report.changed, counts(report)) == (REAL, False, UNCHANGED)
     assert await rows(engine) == before
 
 
 async def test_loading_a_plan_twice_writes_nothing_the_second_time(engine: AsyncEngine, tmp_path: Path) -> None:
     directory = write_plan(tmp_path)
-    first = await load_plan(engine, directory)
+    first = await load_plan(engine, directory, now=NOW)
     assert (first.plan, first.changed, first.updated, first.deleted) == (CODE, True, 0, 0)
     before = await rows(engine)
-    assert counts(await load_plan(engine, directory)) == UNCHANGED
+    assert counts(await load_plan(engine, directory, now=NOW)) == UNCHANGED
     assert await rows(engine) == before
 
 
 async def test_a_plan_is_loaded_as_written(engine: AsyncEngine, tmp_path: Path) -> None:
-    await load_plan(engine, write_plan(tmp_path))
+    await load_plan(engine, write_plan(tmp_path), now=NOW)
     async with engine.connect() as connection:
         value, due_on, due_printed = (
             await connection.execute(
@@ -167,9 +172,9 @@ async def test_a_removed_task_takes_its_clauses_assignments_and_targets_along(
 async def test_a_removed_battle_takes_everything_of_its_own_along(engine: AsyncEngine, tmp_path: Path) -> None:
     directory = write_plan(tmp_path)
     untouched = await rows(engine)
-    await load_plan(engine, directory)
+    await load_plan(engine, directory, now=NOW)
     (directory / "battle-1.yaml").unlink()
-    await load_plan(engine, directory)
+    await load_plan(engine, directory, now=NOW)
     after = await rows(engine)
     left = {name: len(after[name]) - len(untouched[name]) for name in ("battles", "task_groups", "tasks", "anomalies")}
     assert left == {"battles": 1, "task_groups": 1, "tasks": 2, "anomalies": 1}
@@ -185,7 +190,7 @@ async def test_units_of_a_bracket_may_change_places(engine: AsyncEngine, tmp_pat
     assert renewed(before, after) == [f"{CODE}-1-1-1"]
     assert written(before, after)["assignments"] == (3, 0, 3)
     assert (report.inserted, report.deleted) == (0, 0)
-    again = await load_plan(engine, write_plan(tmp_path, edit))
+    again = await load_plan(engine, write_plan(tmp_path, edit), now=NOW)
     assert counts(again) == UNCHANGED
 
 
@@ -238,20 +243,20 @@ async def test_a_rule_or_a_target_may_come_between_others(engine: AsyncEngine, t
         assert (await connection.scalars(rules)).all() == ["first", "monthly-form", "talk"]
         targets = text("SELECT text FROM targets WHERE code LIKE '430124-2023-T%' ORDER BY sort_key")
         assert (await connection.scalars(targets)).all()[:2] == ["有起色", "花卉产值增长7.5%以上"]
-    back = await load_plan(engine, write_plan(tmp_path))
+    back = await load_plan(engine, write_plan(tmp_path), now=NOW)
     assert back.deleted > 0
-    assert counts(await load_plan(engine, write_plan(tmp_path))) == UNCHANGED
+    assert counts(await load_plan(engine, write_plan(tmp_path), now=NOW)) == UNCHANGED
 
 
 async def test_a_second_county_does_not_touch_the_first(engine: AsyncEngine, tmp_path: Path) -> None:
     before = await rows(engine)
-    await load_plan(engine, write_plan(tmp_path))
+    await load_plan(engine, write_plan(tmp_path), now=NOW)
     after = await rows(engine)
     assert all(rewritten == gone == 0 for _, rewritten, gone in written(before, after).values())
 
 
 async def test_a_second_county_is_served_beside_the_first(url: str, engine: AsyncEngine, tmp_path: Path) -> None:
-    await load_plan(engine, write_plan(tmp_path))
+    await load_plan(engine, write_plan(tmp_path), now=NOW)
     async with client_on(url) as client:
         plans = (await client.get("/api/v1/plans")).json()["items"]
         assert [plan["code"] for plan in plans] == [CODE, REAL]
@@ -272,7 +277,7 @@ async def test_a_name_in_two_regions_is_ambiguous_until_the_plan_is_given(
 ) -> None:
     async with client_on(url) as client:
         assert (await client.get("/api/v1/tasks", params={"unit": "各乡镇"})).status_code == 200
-        await load_plan(engine, write_plan(tmp_path))
+        await load_plan(engine, write_plan(tmp_path), now=NOW)
         for name, units in (("各乡镇", ["430124-gxz", "431228-gxz"]), ("县发改局", ["430124-fgj", "431228-fgj"])):
             answer = await client.get("/api/v1/tasks", params={"unit": name})
             assert answer.status_code == 422
@@ -292,7 +297,7 @@ async def test_a_rule_of_two_plans_is_ambiguous_until_the_plan_is_given(
 ) -> None:
     async with client_on(url) as client:
         assert (await client.get("/api/v1/rules/monthly-form")).json()["plan"] == REAL
-        await load_plan(engine, write_plan(tmp_path))
+        await load_plan(engine, write_plan(tmp_path), now=NOW)
         answer = await client.get("/api/v1/rules/monthly-form")
         assert answer.status_code == 422
         assert [candidate["plan"] for candidate in answer.json()["candidates"]] == [CODE, REAL]
@@ -303,18 +308,18 @@ async def test_a_rule_of_two_plans_is_ambiguous_until_the_plan_is_given(
 
 
 async def test_a_wrong_file_leaves_the_database_untouched(engine: AsyncEngine, tmp_path: Path) -> None:
-    await load_plan(engine, write_plan(tmp_path))
+    await load_plan(engine, write_plan(tmp_path), now=NOW)
     before = await rows(engine)
     wrong = write_plan(tmp_path, ANOTHER_DELIVERABLE, Edit("battle-1.yaml", "[市财政局, 市自然资源局]", "[市国土局]"))
     with pytest.raises(SeedError, match="市国土局"):
-        await load_plan(engine, wrong)
+        await load_plan(engine, wrong, now=NOW)
     assert await rows(engine) == before
 
 
 async def test_a_load_that_the_database_refuses_half_way_leaves_it_untouched(
     engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    await load_plan(engine, write_plan(tmp_path))
+    await load_plan(engine, write_plan(tmp_path), now=NOW)
     before = await rows(engine)
     async with engine.begin() as connection:
         # The search is written last: everything else has been written by then.
@@ -323,7 +328,7 @@ async def test_a_load_that_the_database_refuses_half_way_leaves_it_untouched(
         )
     changed = write_plan(tmp_path, ANOTHER_DELIVERABLE, Edit("battle-1.yaml", "title: 拓宽销售渠道", "title: 新题"))
     with pytest.raises(DBAPIError):
-        await load_plan(engine, changed)
+        await load_plan(engine, changed, now=NOW)
     assert await rows(engine) == before
 
 
@@ -331,9 +336,9 @@ async def test_two_loads_at_once_write_once(url: str, tmp_path: Path) -> None:
     directory = write_plan(tmp_path)
     engines = [create_engine(url) for _ in range(2)]
     try:
-        reports = await asyncio.gather(*(load_plan(engine, directory) for engine in engines))
+        reports = await asyncio.gather(*(load_plan(engine, directory, now=NOW) for engine in engines))
         assert sorted(report.changed for report in reports) == [False, True]
-        assert counts(await load_plan(engines[0], directory)) == UNCHANGED
+        assert counts(await load_plan(engines[0], directory, now=NOW)) == UNCHANGED
     finally:
         for engine in engines:
             await engine.dispose()
@@ -343,8 +348,8 @@ async def test_two_different_loads_at_once_both_succeed_and_the_later_stands(url
     directories = [write_plan(tmp_path / "a"), write_plan(tmp_path / "b", ANOTHER_DELIVERABLE, NEXT_YEAR)]
     engines = [create_engine(url) for _ in directories]
     try:
-        await asyncio.gather(*map(load_plan, engines, directories))
-        again = [await load_plan(engines[0], directory) for directory in directories]
+        await asyncio.gather(*map(partial(load_plan, now=NOW), engines, directories))
+        again = [await load_plan(engines[0], directory, now=NOW) for directory in directories]
         assert [counts(report) for report in again] == [UNCHANGED, UNCHANGED]
     finally:
         for engine in engines:
@@ -356,9 +361,9 @@ async def test_two_first_starts_at_once_seed_once(clone: Clone) -> None:
         engines = [create_engine(url) for _ in range(2)]
         try:
             await migrations.upgrade(engines[0])
-            reports = await asyncio.gather(*map(seed_if_empty, engines))
+            reports = await asyncio.gather(*map(partial(seed_if_empty, now=NOW), engines))
             assert sum(report.changed for found in reports for report in found) == len(plan_directories())
-            assert await seed_if_empty(engines[0]) == []
+            assert await seed_if_empty(engines[0], now=NOW) == []
         finally:
             for engine in engines:
                 await engine.dispose()
@@ -367,9 +372,9 @@ async def test_two_first_starts_at_once_seed_once(clone: Clone) -> None:
 async def test_a_second_year_of_a_region_shares_its_units_and_indicators(
     url: str, engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    await load_plan(engine, write_plan(tmp_path))
+    await load_plan(engine, write_plan(tmp_path), now=NOW)
     before = await rows(engine)
-    report = await load_plan(engine, write_plan(tmp_path, NEXT_YEAR))
+    report = await load_plan(engine, write_plan(tmp_path, NEXT_YEAR), now=NOW)
     after = await rows(engine)
     assert (report.plan, report.updated, report.deleted) == ("430124-2024", 0, 0)
     added = written(before, after)
@@ -377,7 +382,7 @@ async def test_a_second_year_of_a_region_shares_its_units_and_indicators(
     assert added["plans"] == (1, 0, 0)
     assert added["tasks"] == (6, 0, 0)
     assert renewed(before, after) == []
-    assert counts(await load_plan(engine, write_plan(tmp_path))) == UNCHANGED
+    assert counts(await load_plan(engine, write_plan(tmp_path), now=NOW)) == UNCHANGED
     async with client_on(url) as client:
         found = (await client.get("/api/v1/tasks", params={"unit": "430124-lyj"})).json()["items"]
         assert [task["plan"] for task in found] == [CODE, CODE, "430124-2024", "430124-2024"]
@@ -386,24 +391,24 @@ async def test_a_second_year_of_a_region_shares_its_units_and_indicators(
 async def test_a_unit_that_the_second_year_does_not_name_stays_findable(
     url: str, engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    await load_plan(engine, write_plan(tmp_path))
+    await load_plan(engine, write_plan(tmp_path), now=NOW)
     unit = "  - {abbreviation: zrzyj, name: 市自然资源局, kind: county_bureau}\n"
     edits = (NEXT_YEAR, Edit("units.yaml", unit, ""), Edit("battle-1.yaml", "[市财政局, 市自然资源局]", "[市财政局]"))
-    await load_plan(engine, write_plan(tmp_path, *edits))
+    await load_plan(engine, write_plan(tmp_path, *edits), now=NOW)
     async with client_on(url) as client:
         found = (await client.get("/api/v1/units", params={"q": "市自然资源局"})).json()["items"]
         assert [unit["code"] for unit in found] == ["430124-zrzyj"]
-    assert counts(await load_plan(engine, write_plan(tmp_path))) == UNCHANGED
+    assert counts(await load_plan(engine, write_plan(tmp_path), now=NOW)) == UNCHANGED
 
 
 async def test_a_name_that_the_second_year_does_not_print_stays_findable(
     url: str, engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    await load_plan(engine, write_plan(tmp_path))
+    await load_plan(engine, write_plan(tmp_path), now=NOW)
     without = Edit("units.yaml", ", aliases: [市发展和改革局, 县发改局]", "")
-    await load_plan(engine, write_plan(tmp_path, NEXT_YEAR, without))
+    await load_plan(engine, write_plan(tmp_path, NEXT_YEAR, without), now=NOW)
     async with client_on(url) as client:
         assert (await client.get("/api/v1/units/430124-fgj")).json()["aliases"] == ["县发改局", "市发展和改革局"]
         found = (await client.get("/api/v1/units", params={"q": "市发展和改革局"})).json()["items"]
         assert [unit["code"] for unit in found] == ["430124-fgj"]
-    assert counts(await load_plan(engine, write_plan(tmp_path))) == UNCHANGED
+    assert counts(await load_plan(engine, write_plan(tmp_path), now=NOW)) == UNCHANGED

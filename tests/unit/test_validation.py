@@ -105,6 +105,7 @@ ARRANGING = {
     "definition-ref",
     "definitions",
     "function-after",
+    "function-before",
     "model-field",
     "model-fields",
     "no-info",
