@@ -41,6 +41,21 @@ __all__ = [
 
 ItemT = TypeVar("ItemT", bound=BaseModel)
 
+_RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?)(?:([ +-]\d{2}:\d{2})|[Zz])")
+
+
+def _rfc3339(value: object) -> object:
+    """Take nothing but an instant with its offset: Pydantic alone would read a bare number as seconds.
+
+    In a query an unencoded + is a blank, so ``2023-04-20T23:59:59 08:00`` can only have meant ``+08:00``.
+    """
+    if not isinstance(value, str):
+        return value
+    if _RFC3339.fullmatch(value) is None:
+        raise ValueError("须为带时区的 RFC 3339 时刻,如 2023-04-20T23:59:59+08:00")
+    return value.replace(" ", "+")
+
+
 PlanCode = Annotated[
     str,
     StringConstraints(pattern=r"^\d{6}-\d{4}$"),
@@ -99,11 +114,7 @@ Instant = Annotated[
     PlainSerializer(lambda value: value.astimezone(SHANGHAI).isoformat(), return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-AskedInstant = Annotated[
-    AwareDatetime,
-    # In a query an unencoded + is a blank: 2023-04-20T23:59:59 08:00 can only have meant +08:00.
-    BeforeValidator(lambda value: re.sub(r"(?<=\d) (?=\d{2}:\d{2}$)", "+", value) if isinstance(value, str) else value),
-]
+AskedInstant = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 PeriodCode = Annotated[
     str,
     StringConstraints(pattern=r"^\d{4}(-\d{2}|-Q[1-4]|-\d{2}-D[123]|-W\d{2})?$"),
