@@ -67,15 +67,16 @@ class _Take(Generic[QueryT]):
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """One writing request: its transaction, committed before the answer is sent, and when it came."""
+    """One writing request: its transaction, committed before the answer is sent, a reader for names, when it came."""
 
     connection: AsyncConnection
+    reader: Reader
     now: datetime
 
 
 async def _writing(request: Request) -> AsyncGenerator[Writing]:
     async with request.state.engine.begin() as connection:
-        yield Writing(connection, request.state.clock())
+        yield Writing(connection, request.state.reader, request.state.clock())
 
 
 # The scope makes a commit that fails an error of the request, not a lost write behind a 201.

@@ -103,6 +103,9 @@ def _explain_codes(schemas: dict[str, Any]) -> None:
     """Give every set of codes its Chinese labels, readable by people and by programs."""
     labelled = {kind.__name__: kind for kind in Labelled.__subclasses__()}
     for name, schema in schemas.items():
+        # A docstring speaks to those who read the code; what users read is Chinese or nothing.
+        if schema.get("description", "").isascii():
+            schema.pop("description", None)
         kind = labelled.get(name)
         if kind is not None:
             schema["description"] = "、".join(f"{code.value} {code.label}" for code in kind)

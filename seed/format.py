@@ -65,7 +65,7 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 Locator = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
 RegionCode = Annotated[str, StringConstraints(pattern=r"^\d{6}$")]
-Figure = Annotated[Decimal, Field(allow_inf_nan=False, max_digits=18, decimal_places=4)]
+Figure = Annotated[Decimal, Field(allow_inf_nan=False, max_digits=15, decimal_places=4)]
 
 
 class Format(BaseModel):

@@ -41,7 +41,8 @@ class SearchText:
 
 def fold(text: str) -> str:
     """Fold for comparison: compatibility forms, case and white space do not matter."""
-    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    # Once more after joining: an accent that stood apart may now belong to the letter before it.
+    return unicodedata.normalize("NFKC", "".join(unicodedata.normalize("NFKC", text).casefold().split()))
 
 
 def terms(query: str) -> list[str]:

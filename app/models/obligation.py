@@ -133,7 +133,7 @@ class ComplianceCount(Base):
             postgresql_nulls_not_distinct=True,
         ),
         PrimaryKeyConstraint("unit_id", "id"),
-        Index(None, "plan_id", "rule_id", "period_start"),
+        Index(None, "rule_id", "period_start"),
     )
 
     unit_id: Mapped[int] = mapped_column(BigInteger)

@@ -4,11 +4,11 @@ from typing import Any
 
 from fastapi import Response
 
-from app.errors import AppError, InvalidRequestError, UnavailableError
+from app.errors import AppError, BadRequestError, InvalidRequestError, UnavailableError
 from app.rendering import Rendered
 from app.schemas.problem import Problem
 
-__all__ = ["PROBLEM_JSON", "answer", "problems", "read_answers"]
+__all__ = ["PROBLEM_JSON", "answer", "problems", "read_answers", "write_answers"]
 
 PROBLEM_JSON = "application/problem+json"
 _ETAG: dict[str, Any] = {"ETag": {"description": "内容标识,用于 If-None-Match", "schema": {"type": "string"}}}
@@ -38,4 +38,12 @@ def read_answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
         200: {"description": "成功", "headers": _ETAG},
         304: {"description": "内容未变(If-None-Match 命中),无响应体", "headers": _ETAG},
         **problems(InvalidRequestError, *errors, UnavailableError),
+    }
+
+
+def write_answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """What every creating route can answer beside ``errors``."""
+    return {
+        201: {"description": "已创建"},
+        **problems(BadRequestError, InvalidRequestError, *errors, UnavailableError),
     }

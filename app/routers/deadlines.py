@@ -4,11 +4,21 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 
-from app.deps import Reading, query_parameters, reading
+from app.deps import Reading, WritingDep, query_parameters, reading
 from app.errors import AmbiguousError, InvalidCursorError, UnknownReferenceError, UnknownUnitError
-from app.routers.answers import answer, read_answers
-from app.schemas.obligation import CheckQuery, CheckRead, ObligationPage, ObligationQuery
-from app.services import deadlines
+from app.routers.answers import answer, read_answers, write_answers
+from app.schemas.obligation import (
+    CheckQuery,
+    CheckRead,
+    ComplianceQuery,
+    ComplianceRead,
+    ExtensionCreate,
+    GrantRead,
+    ObligationPage,
+    ObligationQuery,
+    WaiverCreate,
+)
+from app.services import compliance, deadlines, grants
 
 router = APIRouter(tags=["deadlines"])
 
@@ -38,3 +48,37 @@ async def check_deadline(taken: Annotated[Reading[CheckQuery], reading(CheckQuer
 async def list_obligations(taken: Annotated[Reading[ObligationQuery], reading(ObligationQuery)]) -> Response:
     """谁应在何时之前报什么、当时报了没有、迟了多久、迟在哪一环节;as_of 可回到过去任一时刻。"""
     return answer(await deadlines.list_obligations(taken.reader, taken.query, taken.known, now=taken.now))
+
+
+@router.get(
+    "/compliance",
+    summary="按时率与报送率",
+    response_model=ComplianceRead,
+    responses=read_answers(UnknownReferenceError, AmbiguousError),
+    openapi_extra=query_parameters(ComplianceQuery),
+)
+async def measure_compliance(taken: Annotated[Reading[ComplianceQuery], reading(ComplianceQuery)]) -> Response:
+    """按单位、仗、报送期、任务或地区统计应报、按时、迟报、逾期、漏报、免报;各项比率都给出分子与分母。"""
+    return answer(await compliance.measure_compliance(taken.reader, taken.query, taken.known, now=taken.now))
+
+
+@router.post(
+    "/extensions",
+    summary="批准延期",
+    status_code=201,
+    responses=write_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
+)
+async def grant_extension(request: ExtensionCreate, writing: WritingDep) -> GrantRead:
+    """把某单位某期的应报延至新的时刻;原定期限仍然保留,两种口径的按时与否都可查。"""
+    return await grants.grant_extension(writing.connection, writing.reader, request, now=writing.now)
+
+
+@router.post(
+    "/waivers",
+    summary="批准免报或零报告",
+    status_code=201,
+    responses=write_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
+)
+async def grant_waiver(request: WaiverCreate, writing: WritingDep) -> GrantRead:
+    """免去某单位某期的应报,须说明理由与批准人。"""
+    return await grants.grant_waiver(writing.connection, writing.reader, request, now=writing.now)

@@ -1,8 +1,9 @@
 """应报: what is owed until when, how it stands, and how well units keep their deadlines."""
 
 from typing import Literal
+from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain.deadlines import LateStage, ObligationStatus, WaiverKind
 from app.schemas.base import (
@@ -29,6 +30,7 @@ __all__ = [
     "ComplianceRow",
     "ExtensionCreate",
     "ExtensionRead",
+    "GrantRead",
     "ObligationPage",
     "ObligationQuery",
     "ObligationRead",
@@ -201,10 +203,18 @@ class _Grant(BaseModel):
 class ExtensionCreate(_Grant):
     """A new due instant for what one unit owes."""
 
-    due_at: AwareDatetime = Field(description="延至何时(RFC 3339,须带时区):按时的最后一刻")
+    due_at: AskedInstant = Field(description="延至何时(RFC 3339,须带时区):按时的最后一刻")
 
 
 class WaiverCreate(_Grant):
     """What one unit need not report."""
 
     kind: WaiverKind = Field(description="exempt 免报,nil 零报告")
+
+
+class GrantRead(Read):
+    """A decision that was kept."""
+
+    id: UUID = Field(description="决定的编号(UUIDv7)")
+    obligations: int = Field(description="涉及的应报条数", examples=[1])
+    granted_at: Instant = Field(description="批准时刻(服务器时间)")

@@ -198,8 +198,10 @@ class RuleInForce:
         return in_force[-1] if in_force else self._history[0][1]
 
 
-async def rule_in_force(reader: Reader, code: str, plan: str | None) -> RuleInForce:
-    """The rule that a query names.
+async def rule_in_force(
+    reader: Reader, code: str, plan: str | None, *, several: bool = False, at: str = "/query"
+) -> RuleInForce:
+    """The rule that a query or a body (``at``) names; with ``several`` that of the newest plan may stand for all.
 
     Raises:
         UnknownReferenceError: no rule of this code has a schedule.
@@ -208,12 +210,12 @@ async def rule_in_force(reader: Reader, code: str, plan: str | None) -> RuleInFo
     rows = await reader.pool.fetch(_RULE, code=code, plan=plan)
     plans = list(dict.fromkeys(row["plan"] for row in rows))
     if not plans:
-        fault = Fault("/query/rule", "unknown_rule", f"没有按期报送的规则 {code}")
+        fault = Fault(f"{at}/rule", "unknown_rule", f"没有按期报送的规则 {code}")
         raise UnknownReferenceError(f"没有按期报送的规则 {code};可用 /api/v1/rules 查找", faults=[fault])
-    if len(plans) > 1:
-        fault = Fault("/query/plan", "ambiguous_rule", "多个总体方案都有此规则,请给出 plan")
+    if len(plans) > 1 and not several:
+        fault = Fault(f"{at}/plan", "ambiguous_rule", "多个总体方案都有此规则,请给出 plan")
         raise AmbiguousError(f"规则 {code} 不唯一", faults=[fault], candidates=[{"plan": found} for found in plans])
-    return RuleInForce(rows)
+    return RuleInForce([row for row in rows if row["plan"] == plans[-1]])
 
 
 def parsed_period(code: str, pointer: str) -> Period:

@@ -108,10 +108,11 @@ _RESOLVE = ReadQuery(
 )
 
 
-async def resolve_unit(reader: Reader, name: str, *, scope: str | None) -> int:
+async def resolve_unit(reader: Reader, name: str, *, scope: str | None, at: str = "/query") -> int:
     """The key of the unit that ``name`` (a code or any printed name) means.
 
-    ``scope`` is a plan, battle, group or task code; its region narrows a name that several regions use.
+    ``scope`` is a plan, battle, group or task code; its region narrows a name that several regions use. ``at`` is
+    where the name was given, for the fault's pointer.
 
     Raises:
         UnknownUnitError: no unit has this code or name.
@@ -120,11 +121,11 @@ async def resolve_unit(reader: Reader, name: str, *, scope: str | None) -> int:
     region = scope.split("-", 1)[0] if scope else None
     rows = await reader.pool.fetch(_RESOLVE, name=name, region=region)
     if not rows:
-        fault = Fault("/query/unit", "unknown_unit", f"没有名为“{name}”的单位")
+        fault = Fault(f"{at}/unit", "unknown_unit", f"没有名为“{name}”的单位")
         raise UnknownUnitError(f"没有编码或名称为“{name}”的单位", faults=[fault])
     if len(rows) > 1:
         candidates = [{"unit": row["code"], "name": row["name"]} for row in rows]
-        fault = Fault("/query/unit", "ambiguous_unit", f"“{name}”在 {len(rows)} 个地区都有,请改用单位编码")
+        fault = Fault(f"{at}/unit", "ambiguous_unit", f"“{name}”在 {len(rows)} 个地区都有,请改用单位编码")
         raise AmbiguousError(f"单位名称“{name}”不唯一", faults=[fault], candidates=candidates)
     return int(rows[0]["id"])
 

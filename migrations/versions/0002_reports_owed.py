@@ -49,9 +49,9 @@ def upgrade() -> None:
         ),
     )
     op.create_index(
-        op.f("ix_compliance_counts_plan_id_rule_id_period_start"),
+        op.f("ix_compliance_counts_rule_id_period_start"),
         "compliance_counts",
-        ["plan_id", "rule_id", "period_start"],
+        ["rule_id", "period_start"],
         unique=False,
     )
     op.create_table(
@@ -221,5 +221,5 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_extensions_rule_id"), table_name="extensions")
     op.drop_table("extensions")
     op.drop_table("rule_versions")
-    op.drop_index(op.f("ix_compliance_counts_plan_id_rule_id_period_start"), table_name="compliance_counts")
+    op.drop_index(op.f("ix_compliance_counts_rule_id_period_start"), table_name="compliance_counts")
     op.drop_table("compliance_counts")

@@ -47,6 +47,11 @@ def test_everything_a_user_reads_is_chinese(document: dict[str, Any]) -> None:
     assert all(CHINESE.search(tag["description"]) for tag in document["tags"])
 
 
+def test_no_schema_is_described_in_english(document: dict[str, Any]) -> None:
+    described = {name: s["description"] for name, s in document["components"]["schemas"].items() if "description" in s}
+    assert {name for name, text in described.items() if not CHINESE.search(text)} == set()
+
+
 def test_every_field_of_an_answer_is_described(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     bare = [

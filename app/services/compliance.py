@@ -1,0 +1,212 @@
+"""How well reports came in: expected, on time, late, overdue, missed, waived, by unit, battle, period, task or region.
+
+The present is read from ``compliance_counts``, whose rows are as many as units times periods however many reports there
+were; a past instant is computed from the obligations of the periods asked for.
+"""
+
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from sqlalchemy import Date, DateTime, Text, and_, bindparam, case, func, literal, or_, select
+
+from app.db import ReadQuery
+from app.domain.deadlines import ObligationStatus
+from app.domain.periods import Period
+from app.domain.plan import Frequency
+from app.errors import Fault, InvalidRequestError
+from app.models import Battle, ComplianceCount, Obligation, Plan, Region, Rule, RuleVersion, Task, Unit
+from app.pagination import Statement
+from app.rendering import Known, Rendered, render
+from app.schemas.obligation import ComplianceQuery, ComplianceRead, ComplianceRow, Ratio
+from app.services.deadlines import parsed_period, rule_in_force, status_at
+from app.services.reader import Reader
+
+__all__ = ["measure_compliance"]
+
+_AS_OF = bindparam("as_of", type_=DateTime(timezone=True))
+_COUNTED = ("expected", "waived", "on_time", "late", "overdue", "missed", "not_due")
+
+
+def _groups(table: Any) -> dict[str, tuple[Any, Any]]:
+    """Code and name of the group of a row, by what is grouped by."""
+    return {
+        "unit": (Unit.code, Unit.name),
+        "battle": (func.coalesce(Battle.code, literal("-")), func.coalesce(Battle.name, literal("不分仗"))),
+        "period": (table.period, table.period),
+        "region": (Region.code, Region.name),
+    }
+
+
+def _scope(table: Any) -> Any:
+    return and_(
+        table.rule_id.in_(
+            select(Rule.id)
+            .join(Plan, Plan.id == Rule.plan_id)
+            .where(
+                Rule.code == bindparam("rule"),
+                or_(bindparam("plan", type_=Text).is_(None), Plan.code == bindparam("plan", type_=Text)),
+            )
+            .correlate(None)
+        ),
+        table.period_start.between(bindparam("since", type_=Date), bindparam("until", type_=Date)),
+    )
+
+
+def _joined(statement: Statement, table: Any, group: str) -> Statement:
+    """Join what the group needs, and nothing else."""
+    if group == "unit":
+        return statement.join(Unit, Unit.id == table.unit_id)
+    if group == "battle":
+        return statement.outerjoin(Battle, Battle.id == table.battle_id)
+    if group == "task":
+        return statement.outerjoin(Task, Task.id == table.task_id)
+    if group == "region":
+        return statement.join(Unit, Unit.id == table.unit_id).join(Region, Region.code == Unit.region_code)
+    return statement
+
+
+def _from_counts(group: str) -> ReadQuery:
+    table = ComplianceCount
+    key, name = _groups(table)[group]
+    open_ = table.expected - table.waived - table.on_time - table.late
+
+    def still(condition: Any) -> Any:
+        return func.sum(case((condition, open_), else_=0))
+
+    locked = func.greatest(table.lock_at, table.due_at) < _AS_OF
+    statement = select(
+        key.label("key"),
+        name.label("name"),
+        *(func.sum(getattr(table, column)).label(column) for column in ("expected", "waived", "on_time", "late")),
+        still(and_(table.due_at < _AS_OF, ~locked)).label("overdue"),
+        still(and_(table.due_at < _AS_OF, locked)).label("missed"),
+        still(table.due_at >= _AS_OF).label("not_due"),
+    ).select_from(table)
+    return ReadQuery(_joined(statement, table, group).where(_scope(table)).group_by(key, name).order_by(key))
+
+
+def _from_obligations(group: str) -> ReadQuery:
+    table = Obligation
+    key, name = (
+        (func.coalesce(Task.code, literal("-")), func.coalesce(Task.title, literal("不分任务")))
+        if group == "task"
+        else _groups(table)[group]
+    )
+    status = status_at()
+    judged = (
+        _joined(select(key.label("key"), name.label("name"), status.label("status")).select_from(table), table, group)
+        .join(RuleVersion, and_(RuleVersion.rule_id == table.rule_id, RuleVersion.version == table.rule_version))
+        .where(_scope(table))
+        .subquery()
+    )
+
+    def count(*statuses: ObligationStatus) -> Any:
+        return func.count().filter(or_(*(judged.c.status == one.value for one in statuses)))
+
+    return ReadQuery(
+        select(
+            judged.c.key,
+            judged.c.name,
+            func.count().label("expected"),
+            count(ObligationStatus.WAIVED).label("waived"),
+            count(ObligationStatus.ON_TIME).label("on_time"),
+            count(ObligationStatus.LATE).label("late"),
+            count(ObligationStatus.OVERDUE).label("overdue"),
+            count(ObligationStatus.MISSED).label("missed"),
+            count(ObligationStatus.UPCOMING, ObligationStatus.DUE_SOON).label("not_due"),
+        )
+        .group_by(judged.c.key, judged.c.name)
+        .order_by(judged.c.key)
+    )
+
+
+_NOW = {group: _from_counts(group) for group in ("unit", "battle", "period", "region")}
+_THEN = {group: _from_obligations(group) for group in ("unit", "battle", "period", "task", "region")}
+
+
+async def measure_compliance(reader: Reader, query: ComplianceQuery, known: Known, *, now: datetime) -> Rendered:
+    """The figures of the periods asked for, each rate with its numerator and denominator.
+
+    Raises:
+        UnknownReferenceError: no such rule, or a period that is none.
+        InvalidRequestError: the periods are not of the rule's frequency, or the first comes after the last.
+        AmbiguousError: several plans have the rule with different frequencies, and ``plan`` was not given.
+    """
+    rule = await rule_in_force(reader, query.rule, query.plan, several=True)
+    schedule = rule.schedule()
+    first = parsed_period(query.from_ or schedule["first_period"], "/query/from")
+    last = parsed_period(query.to or schedule["last_period"], "/query/to")
+    _check_range(schedule["frequency"], first, last)
+    as_of = query.as_of or now
+    live = query.as_of is not None or query.group_by not in _NOW
+    found = await reader.pool.fetch(
+        (_THEN if live else _NOW)[query.group_by],
+        rule=query.rule,
+        plan=query.plan,
+        since=first.start,
+        until=last.start,
+        as_of=as_of,
+    )
+    rows = [_row(row["key"], row["name"], {name: int(row[name]) for name in _COUNTED}) for row in found]
+    total = _row("all", "合计", {name: sum(getattr(row, name) for row in rows) for name in _COUNTED})
+    by, descending = query.sort.removeprefix("-"), query.sort.startswith("-")
+    rows.sort(key=lambda row: (_sort_value(row, by), row.key), reverse=descending)
+    answer = ComplianceRead(
+        rule=query.rule,
+        as_of=as_of,
+        group_by=query.group_by,
+        items=rows,
+        total=total,
+        explanation=_explain(rule.name, first, last, total),
+    )
+    return render(answer, known)
+
+
+def _check_range(frequency: str, first: Period, last: Period) -> None:
+    for period, pointer in ((first, "/query/from"), (last, "/query/to")):
+        if period.frequency is not Frequency(frequency):
+            detail = f"{period.code} 不是该规则的报送期"
+            raise InvalidRequestError(detail, faults=[Fault(pointer, "wrong_period", detail)])
+    if first.start > last.start:
+        detail = f"起始报送期 {first.code} 晚于截止报送期 {last.code}"
+        raise InvalidRequestError(detail, faults=[Fault("/query/from", "wrong_order", detail)])
+
+
+def _row(key: str, name: str, counted: dict[str, int]) -> ComplianceRow:
+    denominator = counted["expected"] - counted["waived"] - counted["not_due"]
+    # What was filed before its time is up has been filed: it counts on both sides.
+    return ComplianceRow(
+        key=key,
+        name=name,
+        **counted,
+        completeness=_ratio(counted["on_time"] + counted["late"], denominator),
+        timeliness=_ratio(counted["on_time"], denominator),
+    )
+
+
+def _ratio(numerator: int, denominator: int) -> Ratio:
+    percent = (
+        None
+        if denominator == 0
+        else (Decimal(100 * numerator) / denominator).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+    )
+    return Ratio(numerator=numerator, denominator=denominator, percent=percent)
+
+
+def _sort_value(row: ComplianceRow, by: str) -> Any:
+    if by == "timeliness":
+        return row.timeliness.percent if row.timeliness.percent is not None else Decimal(101)
+    return row.key if by == "key" else getattr(row, by)
+
+
+def _explain(rule: str, first: Period, last: Period, total: ComplianceRow) -> str:
+    span = first.code if first.code == last.code else f"{first.code} 至 {last.code}"
+    on_time, filed = total.timeliness, total.completeness
+    rates = (
+        f"按时率 {on_time.percent}%({on_time.numerator}/{on_time.denominator}),"
+        f"报送率 {filed.percent}%({filed.numerator}/{filed.denominator})"
+        if on_time.percent is not None
+        else "尚无到期的应报"
+    )
+    return f"{rule} {span} 应报 {total.expected} 条,其中免报 {total.waived} 条、未到期 {total.not_due} 条;{rates}"
