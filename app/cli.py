@@ -26,13 +26,16 @@ from uvicorn.supervisors import Multiprocess
 
 import migrations
 from app.clock import system_clock
-from app.db import create_engine
+from app.db import ReadPool, create_engine, open_read_pool
 from app.embedded import EmbeddedError, running
+from app.fragments import FragmentCache
 from app.main import create_app
 from app.protocol import LenientHttpProtocol
+from app.services.reader import Reader
 from app.settings import Settings, SettingsError, read_settings
 from app.version import VERSION
 from seed.audit import audit_file
+from seed.demo import DemoError, DemoReport, fill_demo
 from seed.format import json_schemas
 from seed.loader import LoadReport, load_plan, plan_directories, seed_if_empty
 from seed.reader import PlanSource, SeedError, read_plan
@@ -64,7 +67,7 @@ def _explained(command: Callable[Parameters, Result]) -> Callable[Parameters, Re
             return command(*args, **kwargs)
         except UnicodeError:
             typer.echo("错误: 文件不是 UTF-8 编码的文本", err=True)
-        except (UsageError, SettingsError, EmbeddedError, SeedError, ValueError) as error:
+        except (UsageError, DemoError, SettingsError, EmbeddedError, SeedError, ValueError) as error:
             typer.echo(f"错误: {error}", err=True)
         except (OSError, asyncpg.PostgresError, SQLAlchemyError) as error:
             typer.echo(f"错误: 无法使用数据库或文件: {error}", err=True)
@@ -225,6 +228,28 @@ def seed(directory: SeedDirectory = None) -> None:
                 if report.changed
                 else f"{report.plan}: 与数据库一致,没有改动"
             )
+
+
+@app.command()
+@_explained
+def demo() -> None:
+    """填入 2023-04 至 2023-09 的演示报送(每次相同);已有报送的数据库一律拒绝。"""
+
+    async def fill(url: str) -> DemoReport:
+        await _prepare(url, seed=True)
+        engine = create_engine(url)
+        try:
+            async with open_read_pool(url, size=1) as pool:
+                return await fill_demo(engine, Reader(ReadPool(pool), FragmentCache(0)))
+        finally:
+            await engine.dispose()
+
+    with _database(read_settings()) as (url, place):
+        filled = asyncio.run(fill(url))
+        typer.echo(
+            f"已填入演示数据: 报送 {filled.submissions} 份、认定 {filled.certified} 次、更正 {filled.corrected} 次、"
+            f"材料 {filled.materials} 篇;{place}"
+        )
 
 
 @app.command("check-seed")

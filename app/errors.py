@@ -4,6 +4,9 @@
     ├── BadRequestError        400  the request cannot be read
     ├── NotFoundError          404  nothing under this code
     ├── MethodNotAllowedError  405  the path has no such method
+    ├── ConflictError          409  what is asked does not fit what is there
+    │   └── WrongStepError     409  the state does not allow this step; the allowed ones are listed
+    ├── PreconditionError      412  it has changed since the caller read it
     ├── InvalidRequestError    422  a parameter or field is wrong
     │   ├── InvalidCursorError 422  the cursor is not one of this list
     │   ├── UnknownUnitError   422  no unit of this code or name
@@ -22,15 +25,18 @@ __all__ = [
     "AmbiguousError",
     "AppError",
     "BadRequestError",
+    "ConflictError",
     "Fault",
     "InternalError",
     "InvalidCursorError",
     "InvalidRequestError",
     "MethodNotAllowedError",
     "NotFoundError",
+    "PreconditionError",
     "UnavailableError",
     "UnknownReferenceError",
     "UnknownUnitError",
+    "WrongStepError",
     "all_errors",
 ]
 
@@ -85,6 +91,32 @@ class MethodNotAllowedError(AppError):
     status = 405
     title = "不支持此方法"
     remedy = "响应头 Allow 列出了该路径支持的方法。"
+
+
+class ConflictError(AppError):
+    """What is asked does not fit what is there."""
+
+    slug = "conflict"
+    status = 409
+    title = "与现有内容冲突"
+    remedy = "该任务该期已有进度报送,其编号在 existing 中;请对它修改、报送或更正,而不是另报一份。"
+
+
+class WrongStepError(ConflictError):
+    """The state does not allow this step."""
+
+    slug = "wrong-step"
+    title = "当前状态不允许这一步"
+    remedy = "allowed 列出了当前状态允许的步骤。"
+
+
+class PreconditionError(AppError):
+    """It has changed since the caller read it."""
+
+    slug = "precondition-failed"
+    status = 412
+    title = "内容已被更改"
+    remedy = "If-Match 与当前 ETag 不符:请重新读取后再改。"
 
 
 class InvalidRequestError(AppError):

@@ -14,7 +14,23 @@ from app.fragments import FragmentCache
 from app.observability import Metrics, ObservabilityMiddleware
 from app.openapi import install_openapi, operation_id
 from app.problems import install_problem_handlers, unexpected_answer
-from app.routers import anomalies, battles, deadlines, docs, health, plans, rules, search, targets, tasks, units
+from app.routers import (
+    agenda,
+    anomalies,
+    battles,
+    deadlines,
+    docs,
+    health,
+    materials,
+    plans,
+    progress,
+    rules,
+    search,
+    submissions,
+    targets,
+    tasks,
+    units,
+)
 from app.services.reader import Reader
 from app.settings import Settings, SettingsError, read_settings
 from app.version import VERSION
@@ -22,6 +38,22 @@ from app.version import VERSION
 __all__ = ["create_app"]
 
 API = "/api/v1"
+# Routes are tried in this order, router by router: what is asked most comes first.
+ROUTES = (
+    tasks,
+    units,
+    submissions,
+    targets,
+    deadlines,
+    agenda,
+    progress,
+    materials,
+    battles,
+    plans,
+    rules,
+    anomalies,
+    search,
+)
 
 
 class State(TypedDict):
@@ -66,8 +98,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
     )
-    # Routes are tried in this order, router by router: what is asked most comes first.
-    for part in (tasks, units, targets, deadlines, battles, plans, rules, anomalies, search):
+    for part in ROUTES:
         app.include_router(part.router, prefix=API)
     app.include_router(health.router)
     app.mount("/docs/assets", StaticFiles(directory=docs.ASSETS), name="assets")

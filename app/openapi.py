@@ -22,9 +22,14 @@ TAGS: list[dict[str, Any]] = [
     {"name": "targets", "description": "目标:要达到的数值,或没有数值的定性要求。"},
     {"name": "rules", "description": "规则:报送、调度、排名、巡查、追责、考核,都是带参数与出处的数据。"},
     {
+        "name": "submissions",
+        "description": "进度报送:一个单位就一项任务报一期的进度,经评估认定才算报出;更正是新的版本。",
+    },
+    {
         "name": "deadlines",
         "description": "期限与应报:谁应在何时前报什么,报了没有,迟了多久;可问过去任一时刻。",
     },
+    {"name": "materials", "description": "材料:工作信息(每月)与经验典型材料(每年),按篇数计入应报。"},
     {"name": "anomalies", "description": "原文疑点:错字、矛盾、重复、遗漏、表述不明与名称不一。"},
     {"name": "search", "description": "检索:按名称、别名、拼音、首字母或正文查找以上各类条目。"},
     {"name": "health", "description": "运行状况与监控指标。"},

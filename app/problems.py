@@ -1,6 +1,7 @@
 """Every exception becomes one problem+json answer (RFC 9457); nothing of the inside leaves."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
@@ -86,8 +87,20 @@ def _on_http(request: Request, error: HTTPException) -> Response:
         return _answer(request, NotFoundError(f"没有路径 {request.url.path}"), headers=headers)
     if error.status_code == MethodNotAllowedError.status:
         detail = f"{request.url.path} 不支持 {request.method}"
+        headers = {**(headers or {}), **_allowed(request)}
         return _answer(request, MethodNotAllowedError(detail), headers=headers)
     return _answer(request, BadRequestError("无法读取请求"), headers=headers)
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """All methods of a path: the router alone names those of the one route that it came to first."""
+    path = request.url.path
+    documented: dict[str, Any] = request.app.openapi()["paths"]
+    operations = documented.get(path) or next(
+        (found for template, found in documented.items() if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path)),
+        None,
+    )
+    return {} if operations is None else {"Allow": ", ".join(sorted(method.upper() for method in operations))}
 
 
 def _on_unreachable(request: Request, error: Exception) -> Response:

@@ -11,10 +11,11 @@ __all__ = ["Known", "Rendered", "exact", "render", "tag_of"]
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A JSON body and its strong ETag; ``body`` is ``None`` where the caller already has this very answer (304)."""
+    """A body and its strong ETag; ``body`` is ``None`` where the caller already has this very answer (304)."""
 
     etag: str
     body: bytes | None
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from app.models.anomaly import Anomaly
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
+from app.models.material import Material
 from app.models.obligation import ComplianceCount, Extension, Obligation, Waiver
 from app.models.plan import Plan, Region, SuperiorDocument
 from app.models.rule import Rule, RuleUnit, RuleVersion
 from app.models.search import SearchEntry
+from app.models.submission import Observation, Submission, SubmissionRevision, SubmissionTransition
 from app.models.target import Indicator, Target
 from app.models.task import Assignment, Clause, Task, TaskGroup
 from app.models.unit import Unit, UnitAlias
@@ -20,13 +22,18 @@ __all__ = [
     "ComplianceCount",
     "Extension",
     "Indicator",
+    "Material",
     "Obligation",
+    "Observation",
     "Plan",
     "Region",
     "Rule",
     "RuleUnit",
     "RuleVersion",
     "SearchEntry",
+    "Submission",
+    "SubmissionRevision",
+    "SubmissionTransition",
     "SuperiorDocument",
     "Target",
     "Task",

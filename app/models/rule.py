@@ -48,7 +48,6 @@ class RuleVersion(IdMixin, Base):
     __tablename__ = "rule_versions"
     __table_args__ = (
         UniqueConstraint("rule_id", "version"),
-        UniqueConstraint("rule_id", "effective_from"),
         CheckConstraint("version > 0", name="version_positive"),
     )
 

@@ -8,7 +8,7 @@ from app.errors import AppError, BadRequestError, InvalidRequestError, Unavailab
 from app.rendering import Rendered
 from app.schemas.problem import Problem
 
-__all__ = ["PROBLEM_JSON", "answer", "problems", "read_answers", "write_answers"]
+__all__ = ["PROBLEM_JSON", "answer", "problems", "read_answers", "step_answers", "write_answers"]
 
 PROBLEM_JSON = "application/problem+json"
 _ETAG: dict[str, Any] = {"ETag": {"description": "内容标识,用于 If-None-Match", "schema": {"type": "string"}}}
@@ -19,7 +19,7 @@ def answer(rendered: Rendered) -> Response:
     headers = {"ETag": rendered.etag, "Cache-Control": "no-cache"}
     if rendered.body is None:
         return Response(status_code=304, headers=headers)
-    return Response(rendered.body, media_type="application/json", headers=headers)
+    return Response(rendered.body, media_type=rendered.media_type, headers=headers)
 
 
 def problems(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
@@ -45,5 +45,13 @@ def write_answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """What every creating route can answer beside ``errors``."""
     return {
         201: {"description": "已创建"},
+        **problems(BadRequestError, InvalidRequestError, *errors, UnavailableError),
+    }
+
+
+def step_answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """What every route can answer that changes something without creating a resource of its own."""
+    return {
+        200: {"description": "成功"},
         **problems(BadRequestError, InvalidRequestError, *errors, UnavailableError),
     }

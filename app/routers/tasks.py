@@ -26,7 +26,7 @@ async def list_tasks(taken: Annotated[Reading[TaskQuery], reading(TaskQuery)]) -
 
     例:`/api/v1/tasks?unit=县发展与改革局&role=lead` 列出县发改局牵头的任务。
     """
-    return answer(await tasks.list_tasks(taken.reader, taken.query, taken.known))
+    return answer(await tasks.list_tasks(taken.reader, taken.query, taken.known, now=taken.now))
 
 
 @router.get("/{code}", summary="一项任务", response_model=TaskRead, responses=read_answers(NotFoundError))

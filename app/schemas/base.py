@@ -1,6 +1,7 @@
 """What all schemas share: strict reading of queries, exact figures, lists, codes with their labels."""
 
 import re
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Generic, TypeVar
 
@@ -49,9 +50,9 @@ def _rfc3339(value: object) -> object:
 
     In a query an unencoded + is a blank, so ``2023-04-20T23:59:59 08:00`` can only have meant ``+08:00``.
     """
-    if not isinstance(value, str):
+    if isinstance(value, datetime):
         return value
-    if _RFC3339.fullmatch(value) is None:
+    if not isinstance(value, str) or _RFC3339.fullmatch(value) is None or not "1901" <= value[:4] <= "9000":
         raise ValueError("须为带时区的 RFC 3339 时刻,如 2023-04-20T23:59:59+08:00")
     return value.replace(" ", "+")
 

@@ -138,7 +138,7 @@ class CheckRead(Read):
 class ComplianceQuery(BaseModel):
     """Whose timeliness, over which periods, by what."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rule: RuleCode
     plan: PlanCode | None = Field(default=None, description="只要该总体方案的")
@@ -196,8 +196,8 @@ class _Grant(BaseModel):
     unit: UnitFilter
     period: PeriodCode
     task: TaskCode | None = Field(default=None, description="只对该任务;省略则为该单位该期全部")
-    reason: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00]*\S[^\x00]*$", description="理由")
-    approver: str = Field(min_length=1, max_length=80, pattern=r"^[^\x00]*\S[^\x00]*$", description="批准人")
+    reason: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", description="理由")
+    approver: str = Field(min_length=1, max_length=80, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", description="批准人")
 
 
 class ExtensionCreate(_Grant):

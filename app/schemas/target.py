@@ -13,6 +13,7 @@ from app.schemas.base import (
     ListQuery,
     Locator,
     PageRead,
+    PeriodCode,
     PlanCode,
     Read,
     SearchWords,
@@ -21,7 +22,7 @@ from app.schemas.base import (
     UnitFilter,
 )
 
-__all__ = ["EXAMPLE", "TargetPage", "TargetQuery", "TargetRead"]
+__all__ = ["EXAMPLE", "ObservedValue", "TargetDetail", "TargetPage", "TargetQuery", "TargetRead"]
 
 
 class TargetQuery(ListQuery):
@@ -89,3 +90,20 @@ class TargetRead(Read):
 
 class TargetPage(PageRead[TargetRead]):
     """一页目标."""
+
+
+class ObservedValue(Read):
+    """A figure that a unit reported for the target."""
+
+    period: PeriodCode
+    unit: str = Field(description="报送单位编码", examples=["431228-nyncj"])
+    value: Figure = Field(description="数值")
+    certified: bool = Field(description="是否已认定;未认定的取最新一版")
+
+
+class TargetDetail(TargetRead):
+    """A target with what was reported for it."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {**EXAMPLE, "observations": []}})
+
+    observations: list[ObservedValue] = Field(description="各期报送的数值,早的在前")

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, JsonValue
 
 from app.domain.plan import AssignmentRole
+from app.domain.progress import Light, Stage
 from app.schemas.base import (
     BattleCode,
     GroupCode,
@@ -47,6 +48,10 @@ class TaskQuery(ListQuery):
         description="责任角色:与 unit 同用时指该单位的角色,单用时指任务中有此角色;组标题的括注计入组内各任务",
     )
     q: SearchWords | None = Field(default=None, description="检索标题、交付内容、责任单位;支持拼音与首字母")
+    stage: Stage | None = Field(
+        default=None, description="只要处于该阶段的(按各报送单位最新的认定进度;没有认定进度的为未启动)"
+    )
+    light: Light | None = Field(default=None, description="只要亮该档灯的(按今日的序时进度;没有认定进度的不亮灯)")
     has_targets: bool | None = Field(default=None, description="是否设有目标")
     sort: TaskSort = Field(default="code", description="排序;前加 - 为倒序")
 

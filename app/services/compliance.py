@@ -28,14 +28,27 @@ _AS_OF = bindparam("as_of", type_=DateTime(timezone=True))
 _COUNTED = ("expected", "waived", "on_time", "late", "overdue", "missed", "not_due")
 
 
-def _groups(table: Any) -> dict[str, tuple[Any, Any]]:
-    """Code and name of the group of a row, by what is grouped by."""
-    return {
-        "unit": (Unit.code, Unit.name),
-        "battle": (func.coalesce(Battle.code, literal("-")), func.coalesce(Battle.name, literal("不分仗"))),
-        "period": (table.period, table.period),
-        "region": (Region.code, Region.name),
-    }
+def _by(table: Any, group: str) -> Any:
+    """What rows of counts or obligations are first summed by: their own column, so that names are joined to few."""
+    columns = {"unit": "unit_id", "region": "unit_id", "battle": "battle_id", "task": "task_id", "period": "period"}
+    return getattr(table, columns[group]).label("by")
+
+
+def _named(sums: Any, group: str) -> tuple[Statement, Any, Any]:
+    """``sums`` with what names its groups joined, and the group's code and name."""
+    statement = select().select_from(sums)
+    if group == "unit":
+        return statement.join(Unit, Unit.id == sums.c.by), Unit.code, Unit.name
+    if group == "battle":
+        key, name = func.coalesce(Battle.code, literal("-")), func.coalesce(Battle.name, literal("不分仗"))
+        return statement.outerjoin(Battle, Battle.id == sums.c.by), key, name
+    if group == "task":
+        key, name = func.coalesce(Task.code, literal("-")), func.coalesce(Task.title, literal("不分任务"))
+        return statement.outerjoin(Task, Task.id == sums.c.by), key, name
+    if group == "region":
+        joined = statement.join(Unit, Unit.id == sums.c.by).join(Region, Region.code == Unit.region_code)
+        return joined, Region.code, Region.name
+    return statement, sums.c.by, sums.c.by
 
 
 def _scope(table: Any) -> Any:
@@ -53,72 +66,68 @@ def _scope(table: Any) -> Any:
     )
 
 
-def _joined(statement: Statement, table: Any, group: str) -> Statement:
-    """Join what the group needs, and nothing else."""
-    if group == "unit":
-        return statement.join(Unit, Unit.id == table.unit_id)
-    if group == "battle":
-        return statement.outerjoin(Battle, Battle.id == table.battle_id)
-    if group == "task":
-        return statement.outerjoin(Task, Task.id == table.task_id)
-    if group == "region":
-        return statement.join(Unit, Unit.id == table.unit_id).join(Region, Region.code == Unit.region_code)
-    return statement
+def _query(sums: Any, group: str, figures: dict[str, Any]) -> ReadQuery:
+    statement, key, name = _named(sums, group)
+    statement = statement.add_columns(
+        key.label("key"), name.label("name"), *(figures[column].label(column) for column in _COUNTED)
+    )
+    # What is taken back leaves its counts behind, at nought.
+    return ReadQuery(statement.group_by(key, name).having(figures["expected"] > 0).order_by(key))
 
 
 def _from_counts(group: str) -> ReadQuery:
     table = ComplianceCount
-    key, name = _groups(table)[group]
     open_ = table.expected - table.waived - table.on_time - table.late
 
     def still(condition: Any) -> Any:
         return func.sum(case((condition, open_), else_=0))
 
     locked = func.greatest(table.lock_at, table.due_at) < _AS_OF
-    statement = select(
-        key.label("key"),
-        name.label("name"),
-        *(func.sum(getattr(table, column)).label(column) for column in ("expected", "waived", "on_time", "late")),
-        still(and_(table.due_at < _AS_OF, ~locked)).label("overdue"),
-        still(and_(table.due_at < _AS_OF, locked)).label("missed"),
-        still(table.due_at >= _AS_OF).label("not_due"),
-    ).select_from(table)
-    return ReadQuery(_joined(statement, table, group).where(_scope(table)).group_by(key, name).order_by(key))
+    by = _by(table, group)
+    sums = (
+        select(
+            by,
+            *(func.sum(getattr(table, column)).label(column) for column in ("expected", "waived", "on_time", "late")),
+            still(and_(table.due_at < _AS_OF, ~locked)).label("overdue"),
+            still(and_(table.due_at < _AS_OF, locked)).label("missed"),
+            still(table.due_at >= _AS_OF).label("not_due"),
+        )
+        .where(_scope(table))
+        .group_by(by)
+        .subquery()
+    )
+    return _query(sums, group, {column: func.sum(sums.c[column]) for column in _COUNTED})
 
 
 def _from_obligations(group: str) -> ReadQuery:
     table = Obligation
-    key, name = (
-        (func.coalesce(Task.code, literal("-")), func.coalesce(Task.title, literal("不分任务")))
-        if group == "task"
-        else _groups(table)[group]
-    )
-    status = status_at()
     judged = (
-        _joined(select(key.label("key"), name.label("name"), status.label("status")).select_from(table), table, group)
+        select(_by(table, group), status_at().label("status"))
+        .select_from(table)
         .join(RuleVersion, and_(RuleVersion.rule_id == table.rule_id, RuleVersion.version == table.rule_version))
         .where(_scope(table))
         .subquery()
     )
+    # Grouped by status, each is judged once, and not once for every figure.
+    sums = (
+        select(judged.c.by, judged.c.status, func.count().label("reports"))
+        .group_by(judged.c.by, judged.c.status)
+        .subquery()
+    )
 
     def count(*statuses: ObligationStatus) -> Any:
-        return func.count().filter(or_(*(judged.c.status == one.value for one in statuses)))
+        return func.sum(case((or_(*(sums.c.status == one.value for one in statuses)), sums.c.reports), else_=0))
 
-    return ReadQuery(
-        select(
-            judged.c.key,
-            judged.c.name,
-            func.count().label("expected"),
-            count(ObligationStatus.WAIVED).label("waived"),
-            count(ObligationStatus.ON_TIME).label("on_time"),
-            count(ObligationStatus.LATE).label("late"),
-            count(ObligationStatus.OVERDUE).label("overdue"),
-            count(ObligationStatus.MISSED).label("missed"),
-            count(ObligationStatus.UPCOMING, ObligationStatus.DUE_SOON).label("not_due"),
-        )
-        .group_by(judged.c.key, judged.c.name)
-        .order_by(judged.c.key)
-    )
+    figures = {
+        "expected": func.sum(sums.c.reports),
+        "waived": count(ObligationStatus.WAIVED),
+        "on_time": count(ObligationStatus.ON_TIME),
+        "late": count(ObligationStatus.LATE),
+        "overdue": count(ObligationStatus.OVERDUE),
+        "missed": count(ObligationStatus.MISSED),
+        "not_due": count(ObligationStatus.UPCOMING, ObligationStatus.DUE_SOON),
+    }
+    return _query(sums, group, figures)
 
 
 _NOW = {group: _from_counts(group) for group in ("unit", "battle", "period", "region")}

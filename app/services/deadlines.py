@@ -39,7 +39,16 @@ from app.services.obligations import due_rule
 from app.services.reader import Reader, decoded, key_of, page_request
 from app.services.units import resolve_unit
 
-__all__ = ["RuleInForce", "check_deadline", "list_obligations", "parsed_period", "rule_in_force", "status_at"]
+__all__ = [
+    "RuleInForce",
+    "check_deadline",
+    "effective_due",
+    "list_obligations",
+    "parsed_period",
+    "rule_in_force",
+    "status_at",
+    "was_waived",
+]
 
 _AS_OF = bindparam("as_of", type_=DateTime(timezone=True))
 
@@ -95,6 +104,16 @@ def status_at() -> ColumnElement[str]:
         (func.greatest(Obligation.lock_at, _EFFECTIVE) < _AS_OF, literal("missed")),
         else_=literal("overdue"),
     )
+
+
+def effective_due() -> ColumnElement[Any]:
+    """The due instant of an obligation after the extensions granted by the parameter ``as_of``."""
+    return _EFFECTIVE
+
+
+def was_waived() -> ColumnElement[bool]:
+    """Whether an obligation had been waived by the parameter ``as_of``."""
+    return _WAIVED
 
 
 _COLUMNS: Statement = (

@@ -65,6 +65,9 @@ async def _owed(
     }
     if request.task is not None:
         scope["task_id"] = await connection.scalar(select(Task.id).where(Task.code == request.task))
+        if scope["task_id"] is None:
+            detail = f"没有任务 {request.task}"
+            raise UnknownReferenceError(detail, faults=[Fault("/body/task", "unknown_task", detail)])
     found = select(Obligation.id, Obligation.due_at).where(*_matching(scope)).with_for_update()
     owed = list((await connection.execute(found)).all())
     if not owed:

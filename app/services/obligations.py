@@ -47,6 +47,8 @@ _UPSERT = text("""
                 CAST(:periods AS text[]), CAST(:starts AS date[]), CAST(:due AS timestamptz[]),
                 CAST(:lock AS timestamptz[]), CAST(:versions AS int[]), CAST(:provisional AS bool[]))
          AS owed (u, b, t, p, s, d, l, v, x)
+    -- Only a rule that has never asked for anything asks for what is past.
+    WHERE d > :now OR NOT EXISTS (SELECT FROM obligations WHERE rule_id = :rule)
     ON CONFLICT (unit_id, rule_id, period, task_id) DO UPDATE
     SET battle_id = excluded.battle_id, due_at = excluded.due_at, lock_at = excluded.lock_at,
         effective_due_at = CASE WHEN o.effective_due_at = o.due_at THEN excluded.due_at ELSE o.effective_due_at END,
@@ -100,16 +102,13 @@ async def expand_obligations(connection: AsyncConnection, plan: int, *, now: dat
     townships = await _townships(connection, plan)
     changed = 0
     for rule, history in versions.items():
-        current = history[-1].schedule
-        if current["obligor"] is None:
+        if all(row.schedule["obligor"] is None for row in history):
             continue
-        ordinals = set(current["battles"]) or ({history[-1].ordinal} if history[-1].ordinal is not None else None)
-        scope = [item for item in reporting if ordinals is None or item.ordinal in ordinals]
-        owed = _owed(Obligor(current["obligor"]), scope, townships if current["townships"] else [])
+        owed = {row.version: _owed(row.schedule, row.ordinal, reporting, townships) for row in history}
         rows = [
             (unit, battle, task, period, version, due_of(due_rule(schedule), period))
             for period, version, schedule in _periods(history)
-            for unit, battle, task in owed
+            for unit, battle, task in owed[version]
         ]
         values = {
             "rule": rule,
@@ -160,14 +159,18 @@ async def _townships(connection: AsyncConnection, plan: int) -> list[int]:
 
 
 def _owed(
-    obligor: Obligor, reporting: Iterable[_Reporter], townships: list[int]
+    schedule: dict[str, Any], ordinal: int | None, reporting: Iterable[_Reporter], townships: list[int]
 ) -> list[tuple[int, int | None, int | None]]:
-    """Unit, battle and task of each report that one period expects."""
-    if obligor is Obligor.TASK_REPORTER:
-        owed: list[tuple[int, int | None, int | None]] = [(item.unit, item.battle, item.task) for item in reporting]
+    """Unit, battle and task of each report that one period expects; ``ordinal`` is the battle of the rule, if any."""
+    if schedule["obligor"] is None:
+        return []
+    ordinals = set(schedule["battles"]) or ({ordinal} if ordinal is not None else None)
+    scope = [item for item in reporting if ordinals is None or item.ordinal in ordinals]
+    if Obligor(schedule["obligor"]) is Obligor.TASK_REPORTER:
+        owed: list[tuple[int, int | None, int | None]] = [(item.unit, item.battle, item.task) for item in scope]
     else:
-        owed = [(unit, None, None) for unit in dict.fromkeys(item.unit for item in reporting)]
-    return owed + [(unit, None, None) for unit in townships]
+        owed = [(unit, None, None) for unit in dict.fromkeys(item.unit for item in scope)]
+    return owed + [(unit, None, None) for unit in (townships if schedule["townships"] else [])]
 
 
 def _periods(history: list[Any]) -> Iterable[tuple[Period, int, dict[str, Any]]]:

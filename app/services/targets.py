@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 
 from app.db import ReadQuery
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
-from app.models import Battle, Indicator, Plan, Target, Task
+from app.models import Battle, Indicator, Observation, Plan, Submission, Target, Task, Unit
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
-from app.schemas.target import TargetPage, TargetQuery, TargetRead
+from app.schemas.target import TargetDetail, TargetPage, TargetQuery, TargetRead
 from app.services.reader import Reader, key_of, page_request
 from app.services.search import matching, matching_values
 from app.services.units import resolve_unit, task_roles
@@ -56,6 +56,26 @@ _LISTING = Listing(
     },
 )
 _BY_CODE = ReadQuery(_COLUMNS.where(Target.code == bindparam("code")))
+_OBSERVED = ReadQuery(
+    select(
+        Submission.period,
+        Unit.code.label("unit"),
+        Observation.value,
+        Submission.certified_revision.is_not(None).label("certified"),
+    )
+    .select_from(Target)
+    .join(Submission, Submission.task_id == Target.task_id)
+    .join(
+        Observation,
+        (Observation.task_id == Submission.task_id)
+        & (Observation.submission_id == Submission.id)
+        & (Observation.revision == func.coalesce(Submission.certified_revision, Submission.revision))
+        & (Observation.target_id == Target.id),
+    )
+    .join(Unit, Unit.id == Submission.unit_id)
+    .where(Target.code == bindparam("code"))
+    .order_by(Submission.period_start, Unit.code)
+)
 
 
 def targets_where(condition: ColumnElement[bool]) -> ReadQuery:
@@ -108,4 +128,7 @@ async def get_target(reader: Reader, code: str, known: Known) -> Rendered:
     row = await reader.pool.fetch_row(_BY_CODE, code=code)
     if row is None:
         raise NotFoundError(f"没有目标 {code}")
-    return render(target_read(row), known)
+    observations = await reader.pool.fetch(_OBSERVED, code=code)
+    return render(
+        TargetDetail.model_validate({**target_shown(row), "observations": [dict(row) for row in observations]}), known
+    )

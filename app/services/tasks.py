@@ -6,12 +6,14 @@ that one query; of a changed one, only the tasks that changed are rendered again
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
 from asyncpg import Record
 from sqlalchemy import bindparam, exists, literal, select
 
+from app.clock import SHANGHAI
 from app.db import ReadQuery
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
@@ -20,6 +22,7 @@ from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, exact, tag_of
 from app.schemas.task import TaskQuery, TaskRead, UnitTaskQuery
 from app.services.brackets import leads_of, read_brackets
+from app.services.progress import light_of_task, stage_of_task
 from app.services.reader import Reader, key_of, page_request
 from app.services.search import matching, matching_values
 from app.services.targets import target_shown, targets_where
@@ -55,6 +58,8 @@ _LISTING = Listing(
         "role": Task.id.in_(select(_ROLES.c.task_id).where(_ROLE)),
         "unit_role": Task.id.in_(select(_ROLES.c.task_id).where(_UNIT, _ROLE)),
         "q": matching(EntryKind.TASK, Task.code),
+        "stage": stage_of_task() == bindparam("stage"),
+        "light": light_of_task() == bindparam("light"),
         "with_targets": exists(select(literal(1)).where(Target.task_id == Task.id)),
         "without_targets": ~exists(select(literal(1)).where(Target.task_id == Task.id)),
     },
@@ -68,7 +73,7 @@ _ITEM, _DETAIL = "task-item", "task"
 _SHAPE = hashlib.blake2b(orjson.dumps(TaskRead.model_json_schema()), digest_size=4).hexdigest()
 
 
-async def list_tasks(reader: Reader, query: TaskQuery, known: Known) -> Rendered:
+async def list_tasks(reader: Reader, query: TaskQuery, known: Known, *, now: datetime) -> Rendered:
     """One page of tasks.
 
     Raises:
@@ -87,6 +92,10 @@ async def list_tasks(reader: Reader, query: TaskQuery, known: Known) -> Rendered
         filters["role"] = {"role": query.role.value}
     if query.q is not None:
         filters["q"] = matching_values(query.q)
+    if query.stage is not None:
+        filters["stage"] = {"stage": query.stage.value}
+    if query.light is not None:
+        filters["light"] = {"light": query.light.value, "today": now.astimezone(SHANGHAI).date()}
     if query.has_targets is not None:
         filters["with_targets" if query.has_targets else "without_targets"] = {}
     return await _page(reader, query, filters, known)

@@ -66,7 +66,6 @@ def upgrade() -> None:
             ["rule_id"], ["rules.id"], name=op.f("fk_rule_versions_rule_id_rules"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rule_versions")),
-        sa.UniqueConstraint("rule_id", "effective_from", name=op.f("uq_rule_versions_rule_id_effective_from")),
         sa.UniqueConstraint("rule_id", "version", name=op.f("uq_rule_versions_rule_id_version")),
     )
     op.create_table(

@@ -29,7 +29,9 @@ from app.domain.plan import (
     TaskForceRole,
     UnitKind,
 )
+from app.domain.progress import Stage
 from app.domain.search import EntryKind
+from app.domain.workflow import SubmissionAction, SubmissionState
 from app.models import Base
 from migrations import alembic_config
 from tests.conftest import Clone
@@ -44,6 +46,10 @@ CODES: dict[tuple[str, str], type[StrEnum]] = {
     ("rule_units", "role"): RuleUnitRole,
     ("rules", "kind"): RuleKind,
     ("search_entries", "kind"): EntryKind,
+    ("submission_revisions", "stage"): Stage,
+    ("submission_transitions", "action"): SubmissionAction,
+    ("submission_transitions", "to_state"): SubmissionState,
+    ("submissions", "state"): SubmissionState,
     ("targets", "operator"): Operator,
     ("targets", "qualitative"): Qualitative,
     ("task_force_heads", "role"): TaskForceRole,
@@ -209,7 +215,7 @@ async def test_every_constraint_is_named_by_the_convention(migrated: AsyncEngine
             "p": f"pk_{table}",
             # A name the convention would make longer than PostgreSQL keeps is given by hand.
             "u": name if len(f"uq_{table}_{columns}") > 63 else f"uq_{table}_{columns}",
-            "f": f"fk_{table}_{columns}_{referred}",
+            "f": name if len(f"fk_{table}_{columns}_{referred}") > 63 else f"fk_{table}_{columns}_{referred}",
             "c": name if re.fullmatch(rf"ck_{table}_[a-z0-9_]+", name) else f"ck_{table}_…",
         }[kind]
         assert name == expected

@@ -1,0 +1,36 @@
+"""工作信息与经验典型材料."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+
+from app.deps import Reading, WritingDep, query_parameters, reading
+from app.errors import AmbiguousError, InvalidCursorError, UnknownReferenceError, UnknownUnitError
+from app.routers.answers import answer, read_answers, write_answers
+from app.schemas.material import MaterialCreate, MaterialPage, MaterialQuery, MaterialReceipt
+from app.services import materials
+
+router = APIRouter(prefix="/materials", tags=["materials"])
+
+
+@router.post(
+    "",
+    summary="报送一篇材料",
+    status_code=201,
+    responses=write_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
+)
+async def create_material(request: MaterialCreate, writing: WritingDep) -> MaterialReceipt:
+    """工作信息或经验典型材料一篇;达到该期应报篇数的那一篇收到时,即为报出。"""
+    return await materials.receive_material(writing.connection, writing.reader, request, now=writing.now)
+
+
+@router.get(
+    "",
+    summary="材料列表",
+    response_model=MaterialPage,
+    responses=read_answers(InvalidCursorError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
+    openapi_extra=query_parameters(MaterialQuery),
+)
+async def list_materials(taken: Annotated[Reading[MaterialQuery], reading(MaterialQuery)]) -> Response:
+    """按规则、方案、单位、报送期列出收到的材料。"""
+    return answer(await materials.list_materials(taken.reader, taken.query, taken.known))
