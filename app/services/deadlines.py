@@ -185,8 +185,15 @@ _RULE = ReadQuery(
     )
     .order_by(Plan.code, RuleVersion.version)
 )
+# The form of a unit is on time when all of it is: where only some of its tasks were extended, the others decide.
 _OWED = ReadQuery(
-    select(Unit.code, Unit.name, func.max(_EFFECTIVE).label("effective_due_at"))
+    select(
+        Unit.code,
+        Unit.name,
+        func.min(Obligation.due_at).label("due_at"),
+        func.min(_EFFECTIVE).label("effective_due_at"),
+        func.min(Obligation.lock_at).label("lock_at"),
+    )
     .select_from(Obligation)
     .join(Unit, Unit.id == Obligation.unit_id)
     .where(
@@ -334,15 +341,16 @@ async def check_deadline(reader: Reader, query: CheckQuery, known: Known, *, now
     except ValueError as error:
         fault = Fault("/query/period", "wrong_period", str(error))
         raise UnknownReferenceError(str(error), faults=[fault]) from None
-    unit, effective = None, due.due_at
+    unit, original, effective, lock_at = None, due.due_at, due.due_at, due.lock_at
     if query.unit is not None:
         key = await resolve_unit(reader, query.unit, scope=rule.plan)
         owed = await reader.pool.fetch_row(_OWED, unit=key, rule=rule.key, period=period.code, as_of=at)
         if owed is None:
             detail = f"“{query.unit}”在 {period.code} 没有应报的{rule.name}"
             raise UnknownReferenceError(detail, faults=[Fault("/query/unit", "not_owed", detail)])
-        unit, effective = UnitRef(unit=owed["code"], name=owed["name"]), owed["effective_due_at"]
-    facts = Facts(due_at=due.due_at, effective_due_at=effective, lock_at=due.lock_at, submitted_at=at, filed_at=at)
+        unit = UnitRef(unit=owed["code"], name=owed["name"])
+        original, effective, lock_at = owed["due_at"], owed["effective_due_at"], owed["lock_at"]
+    facts = Facts(due_at=original, effective_due_at=effective, lock_at=lock_at, submitted_at=at, filed_at=at)
     verdict = judge(facts, as_of=at, remind_days=schedule["remind_days"])
     answer = CheckRead(
         rule=rule.code,
@@ -351,7 +359,7 @@ async def check_deadline(reader: Reader, query: CheckQuery, known: Known, *, now
         period=period.code,
         at=at,
         due_at=effective,
-        original_due_at=due.due_at,
+        original_due_at=original,
         on_time=verdict.status is ObligationStatus.ON_TIME,
         remaining_seconds=(effective - at) // timedelta(seconds=1),
         provisional=due.provisional,

