@@ -8,7 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain.periods import parse_period, period_of
@@ -20,6 +20,7 @@ from app.models import (
     Battle,
     Clause,
     Indicator,
+    Obligation,
     Plan,
     Region,
     Rule,
@@ -42,7 +43,7 @@ from migrations import LOCK
 from seed import format as seed_format
 from seed.codes import codes
 from seed.entries import Entry, search_entries
-from seed.reader import PlanSource, read_plan
+from seed.reader import PlanSource, SeedError, read_plan
 from seed.synchroniser import Keys, LoadReport, Row, Synchroniser
 
 __all__ = ["LoadReport", "load_plan", "plan_directories", "seed_if_empty"]
@@ -98,6 +99,7 @@ class _Load:
     async def run(self) -> None:
         await self._catalogues()
         plan = await self._plan()
+        await self._refuse_removal_of_history(plan)
         battles = await self._battles(plan)
         groups, tasks = await self._tasks(plan, battles)
         await self._clauses(groups, tasks)
@@ -148,6 +150,34 @@ class _Load:
         ]
         await self.table.replace(SuperiorDocument, superior, ["plan_id", "position"], SuperiorDocument.plan_id == plan)
         return plan
+
+    async def _refuse_removal_of_history(self, plan: int) -> None:
+        """A task whose reports were due or begun is history: a plan can no longer be written without it.
+
+        Raises:
+            SeedError: such a task is missing.
+        """
+        wanted = [
+            self._codes((file.content.ordinal, group.ordinal, task.number))[0]
+            for file in self.source.battles
+            for group in file.content.groups
+            for task in group.tasks
+        ]
+        begun = (
+            select(Task.code)
+            .join(Obligation, Obligation.task_id == Task.id)
+            .where(
+                Task.plan_id == plan,
+                Task.code.not_in(wanted),
+                or_(Obligation.due_at <= self.now, Obligation.submitted_at.is_not(None)),
+            )
+            .distinct()
+            .order_by(Task.code)
+        )
+        lost = (await self.connection.execute(begun)).scalars().all()
+        if lost:
+            said = "已有到期或已报送的应报,不能从方案中删除"
+            raise SeedError([self.source.plan.finding((), f"任务 {code} {said}") for code in lost])
 
     async def _battles(self, plan: int) -> Keys:
         battles: list[Row] = []

@@ -1,6 +1,7 @@
 """The loader: what is equal stays untouched, what differs is changed and nothing else, several plans live together."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -412,3 +413,23 @@ async def test_a_name_that_the_second_year_does_not_print_stays_findable(
         found = (await client.get("/api/v1/units", params={"q": "市发展和改革局"})).json()["items"]
         assert [unit["code"] for unit in found] == ["430124-fgj"]
     assert counts(await load_plan(engine, write_plan(tmp_path), now=NOW)) == UNCHANGED
+
+
+async def test_a_task_whose_reports_were_due_cannot_be_taken_out(
+    engine: AsyncEngine, plan_directory: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / plan_directory.name
+    shutil.copytree(plan_directory, copy)
+    battle = copy / "battle-6.yaml"
+    content = battle.read_text(encoding="utf-8")
+    start = content.index("      - number: 8\n        title: 创建省市级园林式居住区")
+    battle.write_text(content[:start] + content[content.index("\nrules:", start) :], encoding="utf-8")
+    due = datetime(2023, 4, 21, tzinfo=SHANGHAI)
+    with pytest.raises(SeedError, match="431228-2023-6-3-8 已有到期"):
+        await load_plan(engine, copy, now=due)
+    before = datetime(2023, 4, 20, tzinfo=SHANGHAI)
+    report = await load_plan(engine, copy, now=before)
+    assert report.deleted > 0
+    async with engine.connect() as connection:
+        left = await connection.scalar(text("SELECT count(*) FROM tasks WHERE code = '431228-2023-6-3-8'"))
+    assert left == 0
