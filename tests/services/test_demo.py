@@ -1,0 +1,73 @@
+"""The demonstration: the same every time, refused where there are reports, and every query shows something."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from app.db import ReadPool, create_engine, open_read_pool
+from app.fragments import FragmentCache
+from app.main import create_app
+from app.services.reader import Reader
+from app.settings import Settings
+from seed.demo import DemoError, DemoReport, fill_demo
+from tests.conftest import Clone, serving
+
+THEN = "2023-05-21T00:00:00+08:00"
+
+
+async def fill(url: str) -> DemoReport:
+    engine = create_engine(url)
+    try:
+        async with open_read_pool(url, size=1) as pool:
+            return await fill_demo(engine, Reader(ReadPool(pool), FragmentCache(0)))
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def filled(clone: Clone) -> AsyncGenerator[tuple[httpx.AsyncClient, DemoReport, str]]:
+    async with clone() as url:
+        report = await fill(url)
+        async with serving(create_app(Settings(database_url=url))) as client:
+            yield client, report, url
+
+
+async def test_the_demonstration_shows_every_course_and_is_refused_a_second_time(clone: Clone) -> None:
+    async with filled(clone) as (client, report, url):
+        assert report.submissions > 100
+        assert report.corrected > 5
+        assert report.materials > 200
+        with pytest.raises(DemoError, match="已有报送"):
+            await fill(url)
+
+        query = {"rule": "monthly-form", "from": "2023-04", "to": "2023-09", "group_by": "unit"}
+        compliance = (await client.get("/api/v1/compliance", params=query)).json()
+        owed = {"rule": "monthly-form", "include_total": "true", "limit": "1"}
+        months = [
+            (await client.get("/api/v1/obligations", params={**owed, "period": f"2023-0{month}"})).json()["total"]
+            for month in range(4, 10)
+        ]
+        assert sum(row["expected"] for row in compliance["items"]) == sum(months) == 168
+        total = compliance["total"]
+        assert min(total["on_time"], total["late"], total["missed"]) > 0
+
+        listed = {"rule": "monthly-form", "limit": "500", "as_of": THEN}
+        overdue = (await client.get("/api/v1/obligations", params={**listed, "status": "overdue"})).json()["items"]
+        may = (await client.get("/api/v1/obligations", params={**listed, "period": "2023-05"})).json()["items"]
+        unfiled = {(item["unit"]["unit"], item["task"]) for item in may if item["filed_at"] is None}
+        assert {(item["unit"]["unit"], item["task"]) for item in overdue if item["period"] == "2023-05"} == unfiled
+        stages = {item["late_stage"] for item in may if item["late_stage"]}
+        assert stages == {"unit", "certification"}
+
+
+async def test_the_demonstration_is_the_same_every_time(clone: Clone) -> None:
+    async def seen() -> tuple[DemoReport, list[object]]:
+        async with filled(clone) as (client, report, _):
+            page = await client.get(
+                "/api/v1/obligations", params={"limit": "500", "as_of": "2023-10-01T00:00:00+08:00"}
+            )
+            return report, page.json()["items"]
+
+    assert await seen() == await seen()
