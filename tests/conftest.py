@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -115,12 +115,12 @@ async def client(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
         yield ready
 
 
-@pytest.fixture(scope="session")
-def server(database: str) -> Generator[str]:
-    """The address of the service over real HTTP, in a thread with a loop of its own."""
-    config = uvicorn.Config(
-        create_app(Settings(database_url=database)), port=0, http=LenientHttpProtocol, log_config=None
-    )
+@contextmanager
+def listening(app: FastAPI) -> Generator[str]:
+    """The address of ``app`` over real HTTP, in a thread with a loop of its own."""
+    # FastAPI makes the fields of its routes at first use, with Python's warnings filter changed meanwhile; that filter
+    # belongs to all threads, so two servers making theirs at once would let a warning through. Made here, they are not.
+    app.openapi()
     started = threading.Event()
 
     class Announcing(uvicorn.Server):
@@ -128,14 +128,22 @@ def server(database: str) -> Generator[str]:
             await super().startup(sockets)
             started.set()
 
-    running_server = Announcing(config)
-    thread = threading.Thread(target=running_server.run, daemon=True)
+    server = Announcing(uvicorn.Config(app, port=0, http=LenientHttpProtocol, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert started.wait(30)
-    port = running_server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    running_server.should_exit = True
-    thread.join(10)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def server(database: str) -> Generator[str]:
+    """The address of the service over real HTTP."""
+    with listening(create_app(Settings(database_url=database))) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

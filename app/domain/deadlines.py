@@ -27,9 +27,11 @@ __all__ = [
     "ObligationStatus",
     "Verdict",
     "WaiverKind",
+    "deadline_text",
     "due_of",
     "explain",
     "judge",
+    "report_name",
 ]
 
 _DAY: Final = timedelta(days=1)
@@ -218,11 +220,11 @@ def explain(
     ``provisional`` is that of :class:`Due`. Whether a filing at an instant would be on time is the same question of
     facts in which it is submitted and filed at that instant, judged at that instant.
     """
-    owed = f"{period.code} 的{report}应于 {_deadline(facts.due_at, zone)}前报出"
+    owed = f"{period.code} 的{report}应于 {deadline_text(facts.due_at, zone)}前报出"
     if provisional:
         owed += "(节假日安排尚未公布,期限为暂定)"
     if facts.effective_due_at.astimezone(UTC) != facts.due_at.astimezone(UTC):
-        owed += f",经批准延至 {_deadline(facts.effective_due_at, zone)}"
+        owed += f",经批准延至 {deadline_text(facts.effective_due_at, zone)}"
     return f"{owed};{_outcome(verdict, facts, as_of, zone)}"
 
 
@@ -295,7 +297,12 @@ def _duration(seconds: int) -> str:
     return " ".join(parts) or "0 秒"
 
 
-def _deadline(due_at: datetime, zone: tzinfo) -> str:
+def report_name(rule: str) -> str:
+    """What a rule asks for, without the word for handing it in: 月进度表报送 asks for 月进度表."""
+    return rule.removesuffix("报送")
+
+
+def deadline_text(due_at: datetime, zone: tzinfo) -> str:
     """Write a due instant as notices do: the end of a day is 24时, anything else has its time."""
     local = due_at.astimezone(zone)
     day = f"{local.year}年{local.month}月{local.day}日"

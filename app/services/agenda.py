@@ -31,6 +31,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.clock import SHANGHAI
 from app.db import ReadQuery
+from app.domain.deadlines import deadline_text, report_name
 from app.domain.plan import RuleUnitRole
 from app.errors import Fault, UnknownReferenceError
 from app.models import Battle, Extension, Obligation, Plan, Rule, RuleUnit, RuleVersion, Task, Unit
@@ -39,7 +40,7 @@ from app.rendering import Known, Rendered, render, tag_of
 from app.schemas.agenda import CalendarQuery, DeadlinePage, DeadlineQuery, DeadlineRead, OutstandingRead
 from app.schemas.task import UnitRef
 from app.services.deadlines import effective_due, status_at, was_waived
-from app.services.reader import Reader, decoded, key_of, page_request
+from app.services.reader import Reader, decoded, equal_to, key_of, page_request
 from app.services.units import resolve_unit
 
 __all__ = ["get_calendar", "list_deadlines"]
@@ -150,9 +151,7 @@ async def list_deadlines(reader: Reader, query: DeadlineQuery, known: Known, *, 
     """
     as_of = query.as_of or now
     since, until = _span(query, as_of)
-    filters: dict[str, Mapping[str, Any]] = {
-        name: {name: value} for name in ("rule", "plan", "battle") if (value := getattr(query, name)) is not None
-    }
+    filters = equal_to(query, "rule", "plan", "battle")
     if query.unit is not None:
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=query.battle or query.plan)}
     always = {"as_of": as_of, "since": since, "until": until}
@@ -260,6 +259,7 @@ def _deadline(row: Record, outstanding: list[OutstandingRead], as_of: datetime) 
     extended = "经批准延至" if row["due_at"] != row["original_due_at"] else "应于"
     provisional = "(节假日安排尚未公布,期限为暂定)" if row["provisional"] else ""
     waived = f",免报 {row['waived']} 份" if row["waived"] else ""
+    report, until = report_name(row["rule_name"]), deadline_text(row["due_at"], SHANGHAI)
     return DeadlineRead(
         due_at=row["due_at"],
         rule=row["rule"],
@@ -271,23 +271,11 @@ def _deadline(row: Record, outstanding: list[OutstandingRead], as_of: datetime) 
         outstanding_total=left,
         outstanding=outstanding,
         explanation=(
-            f"{row['period']} 的{_report(row)}{extended} {_until(row['due_at'])}前报出{provisional};"
+            f"{row['period']} 的{report}{extended} {until}前报出{provisional};"
             f"截至 {as_of.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S} "
             f"应报 {row['expected']} 份,已报 {row['filed']} 份{waived},{f'未报 {left} 份' if left else '没有未报的'}"
         ),
     )
-
-
-def _report(row: Record) -> str:
-    """What is owed, without the word for handing it in."""
-    return str(row["rule_name"]).removesuffix("报送")
-
-
-def _until(due_at: datetime) -> str:
-    """A due instant as notices write it: the end of a day is 24时."""
-    local = due_at.astimezone(SHANGHAI)
-    day = f"{local.year}年{local.month}月{local.day}日"
-    return f"{day}24时" if local.time() == time.max else f"{day} {local:%H:%M:%S}"
 
 
 @cache
@@ -387,7 +375,7 @@ async def get_calendar(reader: Reader, query: CalendarQuery, known: Known, *, no
     if not rows:
         await _refuse_unknown(reader, query.rule, query.plan)
     whose = unit["name"] if unit else query.plan or ""
-    what = _report(rows[0]) if rows and query.rule else "报送"
+    what = report_name(rows[0]["rule_name"]) if rows and query.rule else "报送"
     calendar = _component(
         Calendar,
         {
@@ -440,7 +428,7 @@ def _event(row: Record, unit: Record | None) -> Any:
     start = end - _HOUR
     issued = datetime.combine(row["issued_on"], time.min, SHANGHAI)
     changed = max(row["changed_at"] or issued, issued)
-    summary = f"{_report(row)} {row['period']} 截止"
+    summary = f"{report_name(row['rule_name'])} {row['period']} 截止"
     owed: list[dict[str, Any]] = decoded(row["owed"])
     event = _component(
         Event,
@@ -469,7 +457,8 @@ def _event(row: Record, unit: Record | None) -> Any:
 def _description(row: Record, owed: list[dict[str, Any]], unit: Record | None) -> str:
     """Until when what is owed to whom, and for which tasks or by which units."""
     who = unit["name"] if unit else ""
-    lines = [f"{who}应于 {_until(row['due_at'])}前报出 {row['period']} 的{_report(row)}"]
+    report, until = report_name(row["rule_name"]), deadline_text(row["due_at"], SHANGHAI)
+    lines = [f"{who}应于 {until}前报出 {row['period']} 的{report}"]
     tasks = [item for item in owed if item["task"] is not None]
     if tasks:
         lines.append(f"任务({len(tasks)} 份):")
@@ -494,5 +483,5 @@ def _remark(item: Mapping[str, Any], due_at: datetime, *, named: bool = False) -
     if item["filed"]:
         remarks.append("已报出")
     elif own != due_at:
-        remarks.append(f"延至 {_until(own)}")
+        remarks.append(f"延至 {deadline_text(own, SHANGHAI)}")
     return f"({','.join(remarks)})" if remarks else ""

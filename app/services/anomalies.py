@@ -10,7 +10,7 @@ from app.models import (
 from app.pagination import Listing
 from app.rendering import Known, Rendered, render
 from app.schemas.anomaly import AnomalyPage, AnomalyQuery, AnomalyRead
-from app.services.reader import Reader, page_request
+from app.services.reader import Reader, equal_to, page_request
 
 __all__ = ["list_anomalies"]
 
@@ -40,9 +40,7 @@ _ANOMALIES = Listing(
 
 async def list_anomalies(reader: Reader, query: AnomalyQuery, known: Known) -> Rendered:
     """One page of anomalies."""
-    filters = {
-        name: {name: str(value)} for name in ("plan", "battle", "kind") if (value := getattr(query, name)) is not None
-    }
+    filters = equal_to(query, "plan", "battle", "kind")
     page = await _ANOMALIES.page(reader.pool, page_request(query, sort=query.sort), filters)
     names = AnomalyRead.model_fields
     items = [AnomalyRead.model_validate({name: row[name] for name in names}) for row in page.rows]

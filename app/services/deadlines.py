@@ -4,7 +4,6 @@ Lateness is derived. The statuses of a list are computed in SQL from the same in
 judges; a test holds the two equal.
 """
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from app.db import ReadQuery
-from app.domain.deadlines import Facts, ObligationStatus, due_of, explain, judge
+from app.domain.deadlines import Facts, ObligationStatus, due_of, explain, judge, report_name
 from app.domain.periods import Period, parse_period, period_of
 from app.errors import AmbiguousError, Fault, UnknownReferenceError
 from app.models import Battle, Extension, Obligation, Plan, Rule, RuleVersion, Task, Unit, Waiver
@@ -36,7 +35,7 @@ from app.rendering import Known, Rendered, render
 from app.schemas.obligation import CheckQuery, CheckRead, ObligationPage, ObligationQuery, ObligationRead
 from app.schemas.task import UnitRef
 from app.services.obligations import due_rule
-from app.services.reader import Reader, decoded, key_of, page_request
+from app.services.reader import Reader, decoded, equal_to, key_of, page_request
 from app.services.units import resolve_unit
 
 __all__ = [
@@ -213,7 +212,7 @@ class RuleInForce:
         self.key: int = rows[0]["id"]
         self.code: str = rows[0]["code"]
         self.plan: str = rows[0]["plan"]
-        self.name: str = rows[0]["name"].removesuffix("报送")
+        self.name: str = report_name(rows[0]["name"])
         self._history = [(row["effective_from"], decoded(row["schedule"])) for row in rows]
 
     def schedule(self, period: Period | None = None) -> dict[str, Any]:
@@ -264,11 +263,7 @@ async def list_obligations(reader: Reader, query: ObligationQuery, known: Known,
         AmbiguousError: the unit filter means several units.
     """
     as_of = query.as_of or now
-    filters: dict[str, Mapping[str, Any]] = {}
-    for name in ("rule", "plan", "battle", "task", "status"):
-        value = getattr(query, name)
-        if value is not None:
-            filters[name] = {name: str(value)}
+    filters = equal_to(query, "rule", "plan", "battle", "task", "status")
     if query.period is not None:
         filters["period"] = {"period": parsed_period(query.period, "/query/period").code}
     if query.unit is not None:
@@ -309,7 +304,7 @@ def _obligation(row: Record, as_of: datetime) -> ObligationRead:
                 verdict,
                 facts,
                 period=parse_period(row["period"]),
-                report=row["rule_name"].removesuffix("报送"),
+                report=report_name(row["rule_name"]),
                 as_of=as_of,
                 zone=ZoneInfo(schedule["time_zone"]),
                 provisional=row["provisional"],

@@ -1,6 +1,5 @@
 """Materials received, and counted against what a period asks for."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +16,7 @@ from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.material import MaterialCreate, MaterialPage, MaterialQuery, MaterialRead, MaterialReceipt
 from app.services.deadlines import parsed_period, rule_in_force
-from app.services.reader import Reader, key_of, page_request
+from app.services.reader import Reader, equal_to, key_of, page_request
 from app.services.units import resolve_unit
 
 __all__ = ["list_materials", "receive_material"]
@@ -114,9 +113,7 @@ async def list_materials(reader: Reader, query: MaterialQuery, known: Known) -> 
         UnknownUnitError, AmbiguousError: the unit filter means none or several.
         UnknownReferenceError: the period is none.
     """
-    filters: dict[str, Mapping[str, Any]] = {
-        name: {name: value} for name in ("rule", "plan") if (value := getattr(query, name)) is not None
-    }
+    filters = equal_to(query, "rule", "plan")
     if query.period is not None:
         filters["period"] = {"period": parsed_period(query.period, "/query/period").code}
     if query.unit is not None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from pydantic import BaseModel
 from sqlalchemy import bindparam, select
 
 from app.db import ReadPool
@@ -11,7 +12,7 @@ from app.fragments import FragmentCache
 from app.pagination import PageRequest
 from app.schemas.base import ListQuery
 
-__all__ = ["Reader", "decoded", "key_of", "page_request"]
+__all__ = ["Reader", "decoded", "equal_to", "key_of", "page_request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,12 @@ class Reader:
 def page_request(query: ListQuery, *, sort: str) -> PageRequest:
     """The page a list query asks for."""
     return PageRequest(query.limit, query.cursor, sort, query.include_total)
+
+
+def equal_to(query: BaseModel, *names: str) -> dict[str, dict[str, Any]]:
+    """The filters of a listing for those of the named text parameters that a query gives, each by its own value."""
+    given = {name: getattr(query, name) for name in names}
+    return {name: {name: str(value)} for name, value in given.items() if value is not None}
 
 
 def decoded(value: str | None) -> Any:

@@ -11,7 +11,7 @@ from app.models import Battle, Plan, Rule, RuleUnit, Unit
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.rule import RulePage, RuleQuery, RuleRead
-from app.services.reader import Reader, decoded, page_request
+from app.services.reader import Reader, decoded, equal_to, page_request
 
 __all__ = ["get_rule", "list_rules"]
 
@@ -71,9 +71,7 @@ _BY_CODE = ReadQuery(
 
 async def list_rules(reader: Reader, query: RuleQuery, known: Known) -> Rendered:
     """One page of rules, in print order."""
-    filters = {
-        name: {name: str(value)} for name in ("plan", "battle", "kind") if (value := getattr(query, name)) is not None
-    }
+    filters = equal_to(query, "plan", "battle", "kind")
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters)
     items = [_rule(row) for row in page.rows]
     return render(RulePage(items=items, next_cursor=page.next_cursor, total=page.total), known)

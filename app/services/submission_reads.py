@@ -1,6 +1,5 @@
 """Submissions as the API shows them: one, a list, the form of a unit, the history, the receipt."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +10,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import ReadQuery
-from app.domain.deadlines import Facts, explain, judge
+from app.domain.deadlines import Facts, explain, judge, report_name
 from app.domain.periods import parse_period
 from app.domain.plan import RuleKind
 from app.domain.workflow import SubmissionState, allowed
@@ -45,7 +44,7 @@ from app.schemas.submission import (
 )
 from app.schemas.task import UnitRef
 from app.services.deadlines import parsed_period
-from app.services.reader import Reader, decoded, key_of, page_request
+from app.services.reader import Reader, decoded, equal_to, key_of, page_request
 from app.services.units import resolve_unit
 
 __all__ = [
@@ -227,11 +226,7 @@ async def list_submissions(reader: Reader, query: SubmissionQuery, known: Known)
         UnknownUnitError: the unit filter means no unit.
         AmbiguousError: the unit filter means several units.
     """
-    filters: dict[str, Mapping[str, Any]] = {}
-    for name in ("plan", "task", "battle", "status"):
-        value = getattr(query, name)
-        if value is not None:
-            filters[name] = {name: str(value)}
+    filters = equal_to(query, "plan", "task", "battle", "status")
     if query.period is not None:
         filters["period"] = {"period": parsed_period(query.period, "/query/period").code}
     if query.unit is not None:
@@ -315,7 +310,7 @@ async def get_receipt(reader: Reader, identity: UUID, known: Known, *, now: date
                 verdict,
                 facts,
                 period=parse_period(row["period"]),
-                report=owed["rule_name"].removesuffix("报送"),
+                report=report_name(owed["rule_name"]),
                 as_of=now,
                 zone=ZoneInfo(schedule["time_zone"]),
                 provisional=owed["provisional"],

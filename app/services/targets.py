@@ -11,7 +11,7 @@ from app.models import Battle, Indicator, Observation, Plan, Submission, Target,
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.target import TargetDetail, TargetPage, TargetQuery, TargetRead
-from app.services.reader import Reader, key_of, page_request
+from app.services.reader import Reader, equal_to, key_of, page_request
 from app.services.search import matching, matching_values
 from app.services.units import resolve_unit, task_roles
 
@@ -102,11 +102,7 @@ async def list_targets(reader: Reader, query: TargetQuery, known: Known) -> Rend
         UnknownUnitError: the unit filter means no unit.
         AmbiguousError: the unit filter means several units.
     """
-    filters: dict[str, dict[str, Any]] = {}
-    for name in ("plan", "battle", "task"):
-        value = getattr(query, name)
-        if value is not None:
-            filters[name] = {name: value}
+    filters = equal_to(query, "plan", "battle", "task")
     if query.unit is not None:
         scope = query.task or query.battle or query.plan
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=scope)}

@@ -23,7 +23,7 @@ from app.rendering import Known, Rendered, exact, tag_of
 from app.schemas.task import TaskQuery, TaskRead, UnitTaskQuery
 from app.services.brackets import leads_of, read_brackets
 from app.services.progress import light_of_task, stage_of_task
-from app.services.reader import Reader, key_of, page_request
+from app.services.reader import Reader, equal_to, key_of, page_request
 from app.services.search import matching, matching_values
 from app.services.targets import target_shown, targets_where
 from app.services.units import resolve_unit, task_roles
@@ -80,11 +80,7 @@ async def list_tasks(reader: Reader, query: TaskQuery, known: Known, *, now: dat
         UnknownUnitError: the unit filter means no unit.
         AmbiguousError: the unit filter means several units.
     """
-    filters: dict[str, dict[str, Any]] = {}
-    for name in ("plan", "battle", "group"):
-        value = getattr(query, name)
-        if value is not None:
-            filters[name] = {name: value}
+    filters = equal_to(query, "plan", "battle", "group")
     if query.unit is not None:
         unit = await resolve_unit(reader, query.unit, scope=query.group or query.battle or query.plan)
         filters |= _unit_filter(unit, query.role)

@@ -1,10 +1,9 @@
 """What happens at once happens once: one report, one step, one batch wins; the others are told, and nothing is lost."""
 
 import asyncio
-import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -12,15 +11,13 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
-import uvicorn
 
 from app.clock import SHANGHAI
 from app.db import create_engine
 from app.main import create_app
-from app.protocol import LenientHttpProtocol
 from app.settings import Settings
 from tests.api.test_submissions import BODIES, CERTIFIER, FARM, FARMERS, OBLIGATIONS, REPORT, SAID, SUBMISSIONS
-from tests.conftest import Clone
+from tests.conftest import Clone, listening
 from tests.services.test_obligations import assert_counted
 
 NOW = datetime(2023, 6, 10, 9, 0, tzinfo=SHANGHAI)
@@ -28,27 +25,9 @@ FORM = "/api/v1/units/431228-jyj/forms/2023-05"
 ROUNDS = 4
 
 
-@contextmanager
-def serve(url: str) -> Generator[str]:
+def serve(url: str) -> AbstractContextManager[str]:
     """The address of one process of the service, as far as a thread with a loop and pools of its own is one."""
-    app = create_app(Settings(database_url=url), clock=lambda: NOW)
-    config = uvicorn.Config(app, port=0, http=LenientHttpProtocol, log_config=None)
-    started = threading.Event()
-
-    class Announcing(uvicorn.Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            started.set()
-
-    server = Announcing(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    assert started.wait(30)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
+    return listening(create_app(Settings(database_url=url), clock=lambda: NOW))
 
 
 class Crowd:
