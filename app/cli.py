@@ -26,7 +26,7 @@ from uvicorn.supervisors import Multiprocess
 
 import migrations
 from app.clock import system_clock
-from app.db import ReadPool, create_engine, open_read_pool
+from app.db import Database, create_engine, open_read_pool, open_write_pool
 from app.embedded import EmbeddedError, running
 from app.fragments import FragmentCache
 from app.main import create_app
@@ -237,12 +237,8 @@ def demo() -> None:
 
     async def fill(url: str) -> DemoReport:
         await _prepare(url, seed=True)
-        engine = create_engine(url)
-        try:
-            async with open_read_pool(url, size=1) as pool:
-                return await fill_demo(engine, Reader(ReadPool(pool), FragmentCache(0)))
-        finally:
-            await engine.dispose()
+        async with open_read_pool(url, size=1) as reads, open_write_pool(url, size=1) as writes:
+            return await fill_demo(Database(writes), Reader(Database(reads), FragmentCache(0)))
 
     with _database(read_settings()) as (url, place):
         filled = asyncio.run(fill(url))

@@ -1,20 +1,26 @@
-"""How the service reaches PostgreSQL: an engine for work in transactions, a pool of its own for reads.
+"""How the service reaches PostgreSQL: a pool for reads, a pool for writes, an engine for migrations and the seed.
 
-Reads are written with SQLAlchemy Core, compiled once to the SQL of asyncpg, and run without SQLAlchemy in between:
-the statement stays readable and checked, and costs at run time what hand-written SQL costs.
+Statements are written with SQLAlchemy, compiled once to the SQL of asyncpg, and run without SQLAlchemy in between:
+they stay readable and checked, and cost at run time what hand-written SQL costs.
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 import asyncpg.pool
-from sqlalchemy import Select
+from sqlalchemy import Delete, Insert, Select, TextClause, Update
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-__all__ = ["ReadPool", "ReadQuery", "create_engine", "open_read_pool"]
+__all__ = ["Database", "Query", "create_engine", "open_read_pool", "open_write_pool"]
+
+if TYPE_CHECKING:
+    # Generic for type checkers only.
+    _Pool: TypeAlias = asyncpg.pool.Pool[asyncpg.Record]
+    _Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
 _DIALECT = asyncpg_dialect.dialect()
 
@@ -29,12 +35,12 @@ def create_engine(url: str, *, pool_size: int = 4) -> AsyncEngine:
     )
 
 
-class ReadQuery:
-    """A statement compiled for asyncpg; ``bindparam`` names become keyword arguments of the pool's methods."""
+class Query:
+    """A statement compiled for asyncpg; ``bindparam`` names become keyword arguments of :class:`Database`'s methods."""
 
     __slots__ = ("_fixed", "_names", "sql")
 
-    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]] | Insert | Update | Delete | TextClause) -> None:
         """Compile ``statement``; values written into it stay fixed, its named parameters are given at each run."""
         compiled = statement.compile(dialect=_DIALECT)
         self.sql = str(compiled)
@@ -47,41 +53,66 @@ class ReadQuery:
         return [given[name] if name in given else fixed[name] for name in self._names]
 
 
-class ReadPool:
-    """Connections for reading, each statement its own transaction; served first come, first served."""
+class Database:
+    """Where statements run: on a pool, each a transaction of its own, or within one transaction on one connection."""
 
-    def __init__(self, pool: "asyncpg.pool.Pool[asyncpg.Record]") -> None:
-        """Wrap an open pool; the opener closes it."""
-        self._pool = pool
+    __slots__ = ("_on",)
 
-    async def fetch(self, query: ReadQuery, **given: Any) -> list[asyncpg.Record]:
+    def __init__(self, on: "_Pool | _Connection") -> None:
+        """Wrap an open pool, or a connection taken from one; whoever opened it closes it."""
+        self._on = on
+
+    async def fetch(self, query: Query, **given: Any) -> list[asyncpg.Record]:
         """All rows of ``query``."""
-        return await self._pool.fetch(query.sql, *query.arguments(given))
+        return await self._on.fetch(query.sql, *query.arguments(given))
 
-    async def fetch_row(self, query: ReadQuery, **given: Any) -> asyncpg.Record | None:
+    async def fetch_row(self, query: Query, **given: Any) -> asyncpg.Record | None:
         """The first row of ``query``, or ``None``."""
-        return await self._pool.fetchrow(query.sql, *query.arguments(given))
+        return await self._on.fetchrow(query.sql, *query.arguments(given))
 
-    async def fetch_value(self, query: ReadQuery, **given: Any) -> Any:
+    async def fetch_value(self, query: Query, **given: Any) -> Any:
         """The first column of the first row of ``query``, or ``None``."""
-        return await self._pool.fetchval(query.sql, *query.arguments(given))
+        return await self._on.fetchval(query.sql, *query.arguments(given))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator["Database"]:
+        """A transaction, within one a savepoint: kept at the end, undone where an error leaves it."""
+        if isinstance(self._on, asyncpg.pool.Pool):
+            async with self._on.acquire() as connection, connection.transaction():
+                yield Database(connection)
+        else:
+            async with self._on.transaction():
+                yield self
 
 
 async def _keep_as_is(_connection: object) -> None:
-    """Nothing to reset: reads set nothing on a connection, so the round trip of a reset is saved."""
+    """Nothing to reset: what runs here sets nothing on a connection, so the round trip of a reset is saved."""
 
 
-def open_read_pool(url: str, *, size: int) -> "asyncpg.pool.Pool[asyncpg.Record]":
+def open_read_pool(url: str, *, size: int) -> "_Pool":
     """A pool of up to ``size`` connections to ``url``, read-only by default; enter it as a context manager."""
+    settings = {"application_name": "liuzhang-read", "default_transaction_read_only": "on"}
+    return _open_pool(url, size, settings)
+
+
+def open_write_pool(url: str, *, size: int) -> "_Pool":
+    """A pool of up to ``size`` connections to ``url`` for writing; enter it as a context manager."""
+    # Its statements are few and long, and touch few rows of large tables: planning one anew would cost more than
+    # running it, and no plan that reads a table to its end is good, whatever the planner makes of a table's size.
+    settings = {
+        "application_name": "liuzhang-write",
+        "plan_cache_mode": "force_generic_plan",
+        "enable_seqscan": "off",
+        "random_page_cost": "1.1",
+    }
+    return _open_pool(url, size, settings)
+
+
+def _open_pool(url: str, size: int, settings: dict[str, str]) -> "_Pool":
     return asyncpg.create_pool(
         url,
         min_size=1,
         max_size=size,
         reset=_keep_as_is,
-        server_settings={
-            "application_name": "liuzhang-read",
-            "default_transaction_read_only": "on",
-            "statement_timeout": "30s",
-            "jit": "off",
-        },
+        server_settings={**settings, "statement_timeout": "30s", "jit": "off"},
     )

@@ -1,4 +1,4 @@
-"""What a reading route is given: the reader, its query, and what the caller already has.
+"""What a route is given: what it reads or writes with, its query, and what the caller already has.
 
 One dependency, and a coroutine though it never waits. FastAPI sends plain functions to a thread, takes a query model
 apart field by field on every request, and looks at every further dependency anew: together that cost more than the
@@ -13,13 +13,14 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db import Database
 from app.errors import Fault, InvalidRequestError
 from app.rendering import Known
+from app.schemas.base import NoQuery
 from app.services.reader import Reader
 
-__all__ = ["Reading", "Writing", "WritingDep", "query_parameters", "reading"]
+__all__ = ["Reading", "Writing", "WritingAtOnceDep", "WritingDep", "query_parameters", "reading", "writing"]
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 
@@ -34,58 +35,88 @@ class Reading(Generic[QueryT]):
     now: datetime
 
 
-class _Take(Generic[QueryT]):
+@dataclass(frozen=True, slots=True)
+class Writing(Generic[QueryT]):
+    """One writing request: what it writes on, a reader for names, how it is asked to write, and when it came."""
+
+    db: Database
+    reader: Reader
+    query: QueryT
+    now: datetime
+
+
+def _validated(model: type[QueryT], request: Request) -> QueryT:
+    """The query of a request.
+
+    Raises:
+        RequestValidationError: a parameter is unknown, missing or out of bounds.
+        InvalidRequestError: a parameter is given more than once; none of this API takes several values, and none may
+            be dropped silently.
+    """
+    given = request.query_params
+    values = dict(given)
+    if len(values) != len(given.multi_items()):
+        names = [name for name, _ in given.multi_items()]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        faults = [Fault(f"/query/{name}", "repeated", "参数只能出现一次") for name in repeated]
+        raise InvalidRequestError("查询参数重复", faults=faults)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**item, "loc": ("query", *item["loc"])} for item in error.errors(include_url=False)]
+        ) from None
+
+
+class _Read(Generic[QueryT]):
     """Takes a request up as a :class:`Reading` of a query model."""
 
     def __init__(self, model: type[QueryT]) -> None:
         self.model = model
 
     async def __call__(self, request: Request) -> Reading[QueryT]:
-        """Validate the query.
-
-        Raises:
-            RequestValidationError: a parameter is unknown, missing or out of bounds.
-            InvalidRequestError: a parameter is given more than once; none of this API takes several values, and none
-                may be dropped silently.
-        """
-        given = request.query_params
-        values = dict(given)
-        if len(values) != len(given.multi_items()):
-            names = [name for name, _ in given.multi_items()]
-            repeated = sorted({name for name in names if names.count(name) > 1})
-            faults = [Fault(f"/query/{name}", "repeated", "参数只能出现一次") for name in repeated]
-            raise InvalidRequestError("查询参数重复", faults=faults)
-        try:
-            query = self.model.model_validate(values)
-        except ValidationError as error:
-            raise RequestValidationError(
-                [{**item, "loc": ("query", *item["loc"])} for item in error.errors(include_url=False)]
-            ) from None
+        query = _validated(self.model, request)
         known = Known.parse(request.headers.get("if-none-match"))
         return Reading(request.state.reader, query, known, request.state.clock())
 
 
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """One writing request: its transaction, committed before the answer is sent, a reader for names, when it came."""
+class _Write(Generic[QueryT]):
+    """Takes a request up as a :class:`Writing`, in one transaction that is committed before the answer is sent."""
 
-    connection: AsyncConnection
-    reader: Reader
-    now: datetime
+    def __init__(self, model: type[QueryT]) -> None:
+        self.model = model
+
+    async def __call__(self, request: Request) -> AsyncGenerator[Writing[QueryT]]:
+        query = _validated(self.model, request)
+        state = request.state
+        async with state.writes.transaction() as db:
+            yield Writing(db, state.reader, query, state.clock())
 
 
-async def _writing(request: Request) -> AsyncGenerator[Writing]:
-    async with request.state.engine.begin() as connection:
-        yield Writing(connection, request.state.reader, request.state.clock())
+class _WriteAtOnce(Generic[QueryT]):
+    """Takes a request up as a :class:`Writing` on the pool: what it writes, one statement writes, or it says how."""
 
+    def __init__(self, model: type[QueryT]) -> None:
+        self.model = model
 
-# The scope makes a commit that fails an error of the request, not a lost write behind a 201.
-WritingDep = Annotated[Writing, Depends(_writing, scope="function")]
+    async def __call__(self, request: Request) -> Writing[QueryT]:
+        state = request.state
+        return Writing(state.writes, state.reader, _validated(self.model, request), state.clock())
 
 
 def reading(model: type[BaseModel]) -> Any:
     """The dependency that gives a route its ``Reading[model]``."""
-    return Depends(_Take(model))
+    return Depends(_Read(model))
+
+
+def writing(model: type[BaseModel] = NoQuery, *, at_once: bool = False) -> Any:
+    """The dependency that gives a route its ``Writing[model]``; ``at_once`` where one statement writes all there is."""
+    # The scope makes a commit that fails an error of the request, not a lost write behind a 201.
+    return Depends(_WriteAtOnce(model) if at_once else _Write(model), scope="function")
+
+
+WritingDep = Annotated[Writing[NoQuery], writing()]
+WritingAtOnceDep = Annotated[Writing[NoQuery], writing(at_once=True)]
 
 
 def query_parameters(model: type[BaseModel]) -> dict[str, Any]:

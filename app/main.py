@@ -5,11 +5,10 @@ from contextlib import asynccontextmanager
 from typing import TypedDict
 
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.staticfiles import StaticFiles
 
 from app.clock import Clock, system_clock
-from app.db import ReadPool, create_engine, open_read_pool
+from app.db import Database, open_read_pool, open_write_pool
 from app.fragments import FragmentCache
 from app.observability import Metrics, ObservabilityMiddleware
 from app.openapi import install_openapi, operation_id
@@ -60,7 +59,7 @@ class State(TypedDict):
     """What the lifespan gives to every request."""
 
     reader: Reader
-    engine: AsyncEngine
+    writes: Database
     clock: Clock
     metrics: Metrics
 
@@ -79,14 +78,13 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[State]:
-        async with open_read_pool(url, size=settings.pool_size) as pool:
-            fragments = FragmentCache(settings.fragment_cache_size)
-            engine = create_engine(settings.database_url or url, pool_size=settings.pool_size)
-            try:
-                reader = Reader(ReadPool(pool), fragments)
-                yield {"reader": reader, "engine": engine, "clock": clock, "metrics": metrics}
-            finally:
-                await engine.dispose()
+        size = settings.pool_size
+        async with (
+            open_read_pool(url, size=size) as reads,
+            open_write_pool(settings.database_url or url, size=size) as writes,
+        ):
+            reader = Reader(Database(reads), FragmentCache(settings.fragment_cache_size))
+            yield {"reader": reader, "writes": Database(writes), "clock": clock, "metrics": metrics}
 
     app = FastAPI(
         title="六仗",

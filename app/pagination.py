@@ -15,7 +15,7 @@ import orjson
 from asyncpg import Record
 from sqlalchemy import ColumnElement, Date, Integer, Select, Text, bindparam, func, select, tuple_
 
-from app.db import ReadPool, ReadQuery
+from app.db import Database, Query
 from app.errors import Fault, InvalidCursorError
 
 __all__ = ["Listing", "Page", "PageRequest", "Statement"]
@@ -54,11 +54,11 @@ class Listing:
     key: Any
     sorts: Mapping[str, Any]
     conditions: Mapping[str, ColumnElement[bool]]
-    _compiled: dict[tuple[Any, ...], ReadQuery] = field(default_factory=dict[tuple[Any, ...], ReadQuery], init=False)
+    _compiled: dict[tuple[Any, ...], Query] = field(default_factory=dict[tuple[Any, ...], Query], init=False)
 
     async def page(
         self,
-        pool: ReadPool,
+        pool: Database,
         request: PageRequest,
         filters: Mapping[str, Mapping[str, Any]],
         always: Mapping[str, Any] | None = None,
@@ -85,7 +85,7 @@ class Listing:
         rows = rows[: request.limit]
         return Page(rows, self._cursor(request.sort, sort, rows[-1]) if more else None, total)
 
-    def _query(self, active: tuple[str, ...], sort: str, *, descending: bool, paged: bool) -> ReadQuery:
+    def _query(self, active: tuple[str, ...], sort: str, *, descending: bool, paged: bool) -> Query:
         shape = (active, sort, descending, paged)
         found = self._compiled.get(shape)
         if found is None:
@@ -98,15 +98,15 @@ class Listing:
                 statement = statement.where(here < there if descending else here > there)
             order = (column.desc(), key.desc()) if descending else (column, key)
             statement = statement.order_by(*order).limit(bindparam("page_limit", type_=Integer))
-            found = self._compiled[shape] = ReadQuery(statement)
+            found = self._compiled[shape] = Query(statement)
         return found
 
-    def _count(self, active: tuple[str, ...]) -> ReadQuery:
+    def _count(self, active: tuple[str, ...]) -> Query:
         shape = (active,)
         found = self._compiled.get(shape)
         if found is None:
             matching = self.statement.where(*(self.conditions[name] for name in active)).order_by(None).subquery()
-            found = self._compiled[shape] = ReadQuery(select(func.count()).select_from(matching))
+            found = self._compiled[shape] = Query(select(func.count()).select_from(matching))
         return found
 
     def _cursor(self, order: str, sort: str, row: Record) -> str:

@@ -22,7 +22,7 @@ import asyncpg
 
 import migrations
 from app.clock import SHANGHAI
-from app.db import ReadPool, ReadQuery, create_engine, open_read_pool
+from app.db import Database, Query, create_engine, open_read_pool
 from app.services.compliance import _NOW as FROM_COUNTS  # pyright: ignore[reportPrivateUsage]
 from app.services.compliance import _THEN as FROM_OBLIGATIONS  # pyright: ignore[reportPrivateUsage]
 from benchmarks.stage import database
@@ -209,7 +209,7 @@ async def _drop_indexes(connection: Any) -> list[str]:
     return rebuild
 
 
-def _asking(pool: ReadPool, query: ReadQuery, as_of: datetime, **other: Any) -> Callable[[], Awaitable[Rows]]:
+def _asking(pool: Database, query: Query, as_of: datetime, **other: Any) -> Callable[[], Awaitable[Rows]]:
     return lambda: pool.fetch(query, **{**ASKED, "as_of": as_of, **other})
 
 
@@ -220,7 +220,7 @@ def _scanning(connection: Any, group: str) -> Callable[[], Awaitable[Rows]]:
 async def _cases(stack: AsyncExitStack, urls: dict[str, str]) -> list[Case]:
     cases: list[Case] = []
     for size, url in urls.items():
-        pool = ReadPool(await stack.enter_async_context(open_read_pool(url, size=1)))
+        pool = Database(await stack.enter_async_context(open_read_pool(url, size=1)))
         scanner = await asyncpg.connect(url, server_settings=SCANNING)
         stack.push_async_callback(scanner.close)
         for group in GROUPS:

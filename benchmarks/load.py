@@ -43,8 +43,12 @@ class _Connection(asyncio.Protocol):
         self._send()
 
     def _send(self) -> None:
+        request = next(self.requests, None)
+        if request is None:
+            self.transport.close()
+            return
         self.sent_at = time.perf_counter()
-        self.transport.write(next(self.requests))
+        self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         if self.missing:
@@ -77,7 +81,7 @@ class _Connection(asyncio.Protocol):
 async def drive(
     port: int, requests: Iterator[bytes], *, seconds: float, connections: int = 32, status: int = 200
 ) -> Measurement:
-    """Send ``requests`` (whole requests as bytes) for some seconds, one at a time on each connection."""
+    """Send ``requests`` (whole, as bytes) for some seconds or to their end, one at a time on each connection."""
     seen = Measurement()
     loop = asyncio.get_running_loop()
     expected = b"HTTP/1.1 %d" % status

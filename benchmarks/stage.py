@@ -34,6 +34,11 @@ class Served:
         """CPU time used so far by the server and its workers."""
         return sum(_cpu(process) for process in [self.process, *self.process.children(recursive=True)])
 
+    def worker_memory(self) -> list[int]:
+        """Resident bytes of each worker."""
+        workers = sorted(self.process.children(recursive=True), key=lambda process: process.pid)
+        return [process.memory_info().rss for process in workers]
+
 
 def _cpu(process: psutil.Process) -> float:
     try:

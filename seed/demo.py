@@ -13,19 +13,19 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.clock import SHANGHAI
+from app.db import Database, Query
 from app.domain.periods import parse_period
 from app.domain.plan import RuleKind, RuleUnitRole
 from app.domain.progress import Stage, schedule_progress
 from app.models import Material, Obligation, Plan, Rule, RuleUnit, Submission, Task, Unit
 from app.schemas.material import MaterialCreate
-from app.schemas.submission import CertifyStep, CorrectionCreate, ReturnStep, SubmissionCreate, SubmitStep
+from app.schemas.submission import CertifyStep, CorrectionCreate, ReportWrite, ReturnStep, SubmitStep
 from app.services.materials import receive_material
 from app.services.reader import Reader
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
-from app.services.submissions import submit_one
+from app.services.submissions import Report, refuse, take
 
 __all__ = ["DemoError", "DemoReport", "fill_demo"]
 
@@ -57,21 +57,35 @@ class _Event:
     do: Callable[[datetime], Awaitable[None]]
 
 
-async def fill_demo(engine: AsyncEngine, reader: Reader) -> DemoReport:
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """One report that is expected."""
+
+    rule: str
+    kind: str
+    plan: str
+    unit: str
+    task: str | None
+    period: str
+    due_at: datetime
+    certifier: str | None
+
+
+async def fill_demo(writes: Database, reader: Reader) -> DemoReport:
     """Fill the monthly reports and materials of 2023-04 to 2023-09, all or nothing.
 
     Raises:
         DemoError: the database holds reports already, or no plan whose reports fall into these months.
     """
     report = DemoReport()
-    async with engine.begin() as connection:
+    async with writes.transaction() as db:
         for model in (Submission, Material):
-            if await connection.scalar(select(func.count()).select_from(model)):
+            if await db.fetch_value(Query(select(func.count()).select_from(model))):
                 raise DemoError("数据库中已有报送,演示数据只能填入没有报送的数据库")
-        owed = (await connection.execute(_owed())).all()
+        owed = [_Owed(**dict(row)) for row in await db.fetch(Query(_owed()))]
         if not owed:
             raise DemoError(f"数据库中没有 {FIRST} 至 {LAST} 的应报,请先载入总体方案")
-        demo = _Demo(connection, reader, report)
+        demo = _Demo(db, reader, report)
         events = sorted((event for row in owed for event in demo.events(row)), key=lambda event: event.at)
         for event in events:
             await event.do(event.at)
@@ -112,8 +126,8 @@ def _owed() -> Any:
 class _Demo:
     """What befalls each expected report; chance is seeded by the report itself, so that no order matters."""
 
-    def __init__(self, connection: AsyncConnection, reader: Reader, report: DemoReport) -> None:
-        self.connection = connection
+    def __init__(self, db: Database, reader: Reader, report: DemoReport) -> None:
+        self.db = db
         self.reader = reader
         self.report = report
         self.identities: dict[tuple[str, str, str], UUID] = {}
@@ -145,7 +159,7 @@ class _Demo:
             )
 
             async def send(now: datetime, request: MaterialCreate = request) -> None:
-                await receive_material(self.connection, self.reader, request, now=now)
+                await receive_material(self.db, self.reader, request, now=now)
                 self.report.materials += 1
 
             yield _Event(at, send)
@@ -173,28 +187,29 @@ class _Demo:
             yield _Event(corrected + timedelta(hours=9), lambda now: self._certify(row, key, now))
 
     async def _submit(self, row: Any, key: tuple[str, str, str], chance: random.Random, now: datetime) -> None:
-        said = SubmissionCreate(task=row.task, unit=row.unit, period=row.period, **_said(row, chance))
-        taken = await submit_one(self.connection, said, now=now)
+        said = ReportWrite(**_said(row, chance))
+        (taken,) = await take(self.db, [Report(row.task, row.unit, row.period, True, said)], now=now)
+        refuse(taken)
         assert taken.id is not None, "what is not refused has been taken in"
         self.identities[key] = taken.id
         self.report.submissions += 1
 
     async def _submit_again(self, key: tuple[str, str, str], now: datetime) -> None:
         step = SubmitStep(reason="已核对")
-        await submit_submission(self.connection, self.identities[key], step, match=None, now=now)
+        await submit_submission(self.db, self.identities[key], step, match=None, now=now)
 
     async def _return(self, row: Any, key: tuple[str, str, str], now: datetime) -> None:
         step = ReturnStep(by=row.certifier, reason="数据口径有疑问,请核对")
-        await return_submission(self.connection, self.reader, self.identities[key], step, match=None, now=now)
+        await return_submission(self.db, self.reader, self.identities[key], step, match=None, now=now)
 
     async def _certify(self, row: Any, key: tuple[str, str, str], now: datetime) -> None:
         step = CertifyStep(by=row.certifier)
-        await certify_submission(self.connection, self.reader, self.identities[key], step, match=None, now=now)
+        await certify_submission(self.db, self.reader, self.identities[key], step, match=None, now=now)
         self.report.certified += 1
 
     async def _correct(self, row: Any, key: tuple[str, str, str], chance: random.Random, now: datetime) -> None:
         correction = CorrectionCreate(reason="上报时漏计", **_said(row, chance))
-        await correct_submission(self.connection, self.identities[key], correction, match=None, now=now)
+        await correct_submission(self.db, self.identities[key], correction, match=None, now=now)
         self.report.corrected += 1
 
 

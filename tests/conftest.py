@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 import migrations
 from app.clock import system_clock
-from app.db import create_engine
+from app.db import Database, Query, create_engine
 from app.embedded import Cluster, running
 from app.main import create_app
 from app.protocol import LenientHttpProtocol
@@ -113,6 +113,31 @@ async def app(database: str) -> FastAPI:
 async def client(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
     async with serving(app) as ready:
         yield ready
+
+
+class CountingDatabase(Database):
+    """Delegates to an open database, and keeps the statements it was asked for, those in transactions too."""
+
+    def __init__(self, database: Database, statements: list[str] | None = None) -> None:
+        super().__init__(database._on)
+        self.statements: list[str] = [] if statements is None else statements
+
+    async def fetch(self, query: Query, **given: Any) -> list[asyncpg.Record]:
+        self.statements.append(query.sql)
+        return await super().fetch(query, **given)
+
+    async def fetch_row(self, query: Query, **given: Any) -> asyncpg.Record | None:
+        self.statements.append(query.sql)
+        return await super().fetch_row(query, **given)
+
+    async def fetch_value(self, query: Query, **given: Any) -> Any:
+        self.statements.append(query.sql)
+        return await super().fetch_value(query, **given)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Database]:
+        async with super().transaction() as within:
+            yield CountingDatabase(within, self.statements)
 
 
 @contextmanager

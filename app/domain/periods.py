@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Final
 
 from app.domain.plan import Frequency
@@ -61,6 +62,7 @@ class Period:
         return self.start <= day <= self.end
 
 
+@lru_cache(maxsize=1000)
 def parse_period(code: str) -> Period:
     """Read a period's code, exactly as the table above writes it.
 

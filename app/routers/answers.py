@@ -3,12 +3,13 @@
 from typing import Any
 
 from fastapi import Response
+from pydantic import BaseModel
 
 from app.errors import AppError, BadRequestError, InvalidRequestError, UnavailableError
 from app.rendering import Rendered
 from app.schemas.problem import Problem
 
-__all__ = ["PROBLEM_JSON", "answer", "problems", "read_answers", "step_answers", "write_answers"]
+__all__ = ["PROBLEM_JSON", "answer", "done", "problems", "read_answers", "step_answers", "write_answers"]
 
 PROBLEM_JSON = "application/problem+json"
 _ETAG: dict[str, Any] = {"ETag": {"description": "内容标识,用于 If-None-Match", "schema": {"type": "string"}}}
@@ -20,6 +21,13 @@ def answer(rendered: Rendered) -> Response:
     if rendered.body is None:
         return Response(status_code=304, headers=headers)
     return Response(rendered.body, media_type=rendered.media_type, headers=headers)
+
+
+def done(shown: BaseModel, *, status: int = 200, etag: str | None = None, location: str | None = None) -> Response:
+    """What a writing route did: the body, and where it names one resource its ETag and, if new, its place."""
+    headers = {name: value for name, value in (("ETag", etag), ("Location", location)) if value is not None}
+    body = shown.__pydantic_serializer__.to_json(shown)
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
 def problems(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:

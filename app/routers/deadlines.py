@@ -68,9 +68,9 @@ async def measure_compliance(taken: Annotated[Reading[ComplianceQuery], reading(
     status_code=201,
     responses=write_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
-async def grant_extension(request: ExtensionCreate, writing: WritingDep) -> GrantRead:
+async def grant_extension(request: ExtensionCreate, taken: WritingDep) -> GrantRead:
     """把某单位某期的应报延至新的时刻;原定期限仍然保留,两种口径的按时与否都可查。"""
-    return await grants.grant_extension(writing.connection, writing.reader, request, now=writing.now)
+    return await grants.grant_extension(taken.db, taken.reader, request, now=taken.now)
 
 
 @router.post(
@@ -79,6 +79,6 @@ async def grant_extension(request: ExtensionCreate, writing: WritingDep) -> Gran
     status_code=201,
     responses=write_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
-async def grant_waiver(request: WaiverCreate, writing: WritingDep) -> GrantRead:
+async def grant_waiver(request: WaiverCreate, taken: WritingDep) -> GrantRead:
     """免去某单位某期的应报,须说明理由与批准人。"""
-    return await grants.grant_waiver(writing.connection, writing.reader, request, now=writing.now)
+    return await grants.grant_waiver(taken.db, taken.reader, request, now=taken.now)

@@ -19,9 +19,9 @@ router = APIRouter(prefix="/materials", tags=["materials"])
     status_code=201,
     responses=write_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
-async def create_material(request: MaterialCreate, writing: WritingDep) -> MaterialReceipt:
+async def create_material(request: MaterialCreate, taken: WritingDep) -> MaterialReceipt:
     """工作信息或经验典型材料一篇;达到该期应报篇数的那一篇收到时,即为报出。"""
-    return await materials.receive_material(writing.connection, writing.reader, request, now=writing.now)
+    return await materials.receive_material(taken.db, taken.reader, request, now=taken.now)
 
 
 @router.get(

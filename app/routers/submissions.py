@@ -3,9 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Response
 
-from app.deps import Reading, WritingDep, query_parameters, reading
+from app.deps import Reading, Writing, WritingAtOnceDep, WritingDep, query_parameters, reading, writing
 from app.errors import (
     AmbiguousError,
     ConflictError,
@@ -17,7 +17,7 @@ from app.errors import (
     WrongStepError,
 )
 from app.rendering import Known
-from app.routers.answers import answer, read_answers, step_answers, write_answers
+from app.routers.answers import answer, done, read_answers, step_answers, write_answers
 from app.schemas.base import NoQuery, PeriodCode, UnitFilter
 from app.schemas.submission import (
     BatchCreate,
@@ -56,31 +56,35 @@ async def _match(header: Match = None) -> Known | None:
 MatchDep = Annotated[Known | None, Depends(_match)]
 
 
-def _tagged(response: Response, done: tuple[SubmissionRead, str]) -> SubmissionRead:
-    shown, etag = done
-    response.headers["ETag"] = etag
-    return shown
-
-
 @router.post(
     "/submissions",
     summary="报送一份进度",
     status_code=201,
+    response_model=SubmissionRead,
     responses=write_answers(ConflictError),
 )
-async def create_submission(report: SubmissionCreate, writing: WritingDep, response: Response) -> SubmissionRead:
+async def create_submission(report: SubmissionCreate, taken: WritingAtOnceDep) -> Response:
     """一个单位就一项任务报一期的进度。submit 为 false 只存草稿;有疑点照样接受,疑点列在 warnings 中。"""
-    return _tagged(response, await batches.create_submission(writing.connection, report, now=writing.now))
+    shown, etag = await batches.create_submission(taken.db, report, now=taken.now)
+    return done(shown, status=201, etag=etag, location=f"/api/v1/submissions/{shown.id}")
 
 
-@router.post("/submissions/batch", summary="成批报送", responses=step_answers())
+@router.post(
+    "/submissions/batch",
+    summary="成批报送",
+    response_model=BatchRead,
+    responses=step_answers(),
+    openapi_extra=query_parameters(BatchQuery),
+)
 async def create_submissions(
-    batch: BatchCreate, query: Annotated[BatchQuery, Query()], writing: WritingDep
-) -> BatchRead:
+    batch: BatchCreate, taken: Annotated[Writing[BatchQuery], writing(BatchQuery, at_once=True)]
+) -> Response:
     """至多 500 份,逐份给出结果;atomic=true 全部接受或全部不接受,dry_run=true 只检查不写入。"""
-    return await batches.create_submissions(
-        writing.connection, batch.items, atomic=query.atomic, dry_run=query.dry_run, now=writing.now
+    query = taken.query
+    outcome = await batches.create_submissions(
+        taken.db, batch.items, atomic=query.atomic, dry_run=query.dry_run, now=taken.now
     )
+    return done(outcome)
 
 
 @router.get(
@@ -106,75 +110,79 @@ async def get_submission(id: SubmissionId, taken: Annotated[Reading[NoQuery], re
     return answer(await submission_reads.get_submission(taken.reader, id, taken.known))
 
 
-@router.patch("/submissions/{id:uuid}", summary="修改草稿或被退回的报送", responses=STEP_ANSWERS)
+@router.patch(
+    "/submissions/{id:uuid}", summary="修改草稿或被退回的报送", response_model=SubmissionRead, responses=STEP_ANSWERS
+)
 async def edit_submission(
     id: SubmissionId,  # noqa: A002
     report: SubmissionPatch,
     match: MatchDep,
-    writing: WritingDep,
-    response: Response,
-) -> SubmissionRead:
+    taken: WritingDep,
+) -> Response:
     """以新内容取代;已报送的须先退回,已认定的须更正。"""
-    done = await steps.edit_submission(writing.connection, id, report, match=match, now=writing.now)
-    return _tagged(response, done)
+    shown, etag = await steps.edit_submission(taken.db, id, report, match=match, now=taken.now)
+    return done(shown, etag=etag)
 
 
-@router.post("/submissions/{id:uuid}/submit", summary="报送", responses=STEP_ANSWERS)
+@router.post("/submissions/{id:uuid}/submit", summary="报送", response_model=SubmissionRead, responses=STEP_ANSWERS)
 async def submit_submission(
     id: SubmissionId,  # noqa: A002
     step: SubmitStep,
     match: MatchDep,
-    writing: WritingDep,
-    response: Response,
-) -> SubmissionRead:
+    taken: WritingDep,
+) -> Response:
     """把草稿或被退回的报送交上去,等待评估认定。"""
-    done = await steps.submit_submission(writing.connection, id, step, match=match, now=writing.now)
-    return _tagged(response, done)
+    shown, etag = await steps.submit_submission(taken.db, id, step, match=match, now=taken.now)
+    return done(shown, etag=etag)
 
 
-@router.post("/submissions/{id:uuid}/certify", summary="评估认定", responses=STEP_ANSWERS)
+@router.post(
+    "/submissions/{id:uuid}/certify", summary="评估认定", response_model=SubmissionRead, responses=STEP_ANSWERS
+)
 async def certify_submission(
     id: SubmissionId,  # noqa: A002
     step: CertifyStep,
     match: MatchDep,
-    writing: WritingDep,
-    response: Response,
-) -> SubmissionRead:
+    taken: WritingDep,
+) -> Response:
     """认定即为报出;认定单位不得认定本单位报送的数据。"""
-    done = await steps.certify_submission(writing.connection, writing.reader, id, step, match=match, now=writing.now)
-    return _tagged(response, done)
+    shown, etag = await steps.certify_submission(taken.db, taken.reader, id, step, match=match, now=taken.now)
+    return done(shown, etag=etag)
 
 
-@router.post("/submissions/{id:uuid}/return", summary="退回", responses=STEP_ANSWERS)
+@router.post("/submissions/{id:uuid}/return", summary="退回", response_model=SubmissionRead, responses=STEP_ANSWERS)
 async def return_submission(
     id: SubmissionId,  # noqa: A002
     step: ReturnStep,
     match: MatchDep,
-    writing: WritingDep,
-    response: Response,
-) -> SubmissionRead:
+    taken: WritingDep,
+) -> Response:
     """说明理由退回报送单位;认定单位从不改动数据。"""
-    done = await steps.return_submission(writing.connection, writing.reader, id, step, match=match, now=writing.now)
-    return _tagged(response, done)
+    shown, etag = await steps.return_submission(taken.db, taken.reader, id, step, match=match, now=taken.now)
+    return done(shown, etag=etag)
 
 
-@router.post("/submissions/{id:uuid}/correct", summary="更正", responses=STEP_ANSWERS)
+@router.post("/submissions/{id:uuid}/correct", summary="更正", response_model=SubmissionRead, responses=STEP_ANSWERS)
 async def correct_submission(
     id: SubmissionId,  # noqa: A002
     correction: CorrectionCreate,
     match: MatchDep,
-    writing: WritingDep,
-    response: Response,
-) -> SubmissionRead:
+    taken: WritingDep,
+) -> Response:
     """已认定的内容不变,更正是新的版本,认定后才取代旧的。"""
-    done = await steps.correct_submission(writing.connection, id, correction, match=match, now=writing.now)
-    return _tagged(response, done)
+    shown, etag = await steps.correct_submission(taken.db, id, correction, match=match, now=taken.now)
+    return done(shown, etag=etag)
 
 
-@router.post("/certifications", summary="成批评估认定", responses=step_answers(UnknownUnitError, AmbiguousError))
-async def certify_submissions(request: CertificationCreate, writing: WritingDep) -> BatchRead:
+@router.post(
+    "/certifications",
+    summary="成批评估认定",
+    response_model=BatchRead,
+    responses=step_answers(UnknownUnitError, AmbiguousError),
+)
+async def certify_submissions(request: CertificationCreate, taken: WritingDep) -> Response:
     """一次认定至多 500 份,逐份给出结果;某一份不能认定不影响其余。"""
-    return await steps.certify_many(writing.connection, writing.reader, request, now=writing.now)
+    return done(await steps.certify_many(taken.db, taken.reader, request, now=taken.now))
 
 
 @router.get(
@@ -212,8 +220,9 @@ async def get_form(
 @router.put(
     "/units/{code}/forms/{period}",
     summary="报送整份月进度表",
+    response_model=BatchRead,
     responses=step_answers(ConflictError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
-async def put_form(code: UnitFilter, period: PeriodCode, form: FormWrite, writing: WritingDep) -> BatchRead:
+async def put_form(code: UnitFilter, period: PeriodCode, form: FormWrite, taken: WritingAtOnceDep) -> Response:
     """整份在一个事务内接受:有一项不能接受,全部不接受。草稿与被退回的以新内容取代。"""
-    return await batches.put_form(writing.connection, writing.reader, code, period, form, now=writing.now)
+    return done(await batches.put_form(taken.db, taken.reader, code, period, form, now=taken.now))

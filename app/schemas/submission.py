@@ -40,6 +40,7 @@ __all__ = [
     "FormRead",
     "FormWrite",
     "HistoryRead",
+    "ObservationRead",
     "ObservationWrite",
     "ReceiptRead",
     "ReturnStep",

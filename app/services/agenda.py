@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.clock import SHANGHAI
-from app.db import ReadQuery
+from app.db import Query
 from app.domain.deadlines import deadline_text, report_name
 from app.domain.plan import RuleUnitRole
 from app.errors import Fault, UnknownReferenceError
@@ -127,7 +127,7 @@ _OUTSTANDING_IF: Mapping[str, ColumnElement[bool]] = {
     "battle": Obligation.battle_id == key_of(Battle, "battle"),
     "unit": Obligation.unit_id == bindparam("unit"),
 }
-_RULE_KNOWN = ReadQuery(
+_RULE_KNOWN = Query(
     select(func.count())
     .select_from(RuleVersion)
     .join(Rule, Rule.id == RuleVersion.rule_id)
@@ -137,8 +137,8 @@ _RULE_KNOWN = ReadQuery(
         or_(bindparam("plan", type_=Text).is_(None), Plan.code == bindparam("plan", type_=Text)),
     )
 )
-_PLAN_KNOWN = ReadQuery(select(func.count()).select_from(Plan).where(Plan.code == bindparam("plan")))
-_UNIT = ReadQuery(select(Unit.code, Unit.name).where(Unit.id == bindparam("unit")))
+_PLAN_KNOWN = Query(select(func.count()).select_from(Plan).where(Plan.code == bindparam("plan")))
+_UNIT = Query(select(Unit.code, Unit.name).where(Unit.id == bindparam("unit")))
 
 
 async def list_deadlines(reader: Reader, query: DeadlineQuery, known: Known, *, now: datetime) -> Rendered:
@@ -191,7 +191,7 @@ async def _refuse_unknown(reader: Reader, rule: str | None, plan: str | None) ->
 
 
 @cache
-def _outstanding_query(active: frozenset[str]) -> ReadQuery:
+def _outstanding_query(active: frozenset[str]) -> Query:
     """What is owed at due instants that are given as arrays; ``active`` are the filters in use."""
     columns = {"rule_id": BigInteger(), "period": Text(), "period_start": Date(), "due_at": _INSTANT}
     asked = (
@@ -228,9 +228,7 @@ def _outstanding_query(active: frozenset[str]) -> ReadQuery:
         )
         .subquery("ranked")
     )
-    return ReadQuery(
-        select(ranked).where(ranked.c.place <= literal(_MOST_SHOWN)).order_by(ranked.c.item, ranked.c.place)
-    )
+    return Query(select(ranked).where(ranked.c.place <= literal(_MOST_SHOWN)).order_by(ranked.c.item, ranked.c.place))
 
 
 async def _outstanding(
@@ -279,7 +277,7 @@ def _deadline(row: Record, outstanding: list[OutstandingRead], as_of: datetime) 
 
 
 @cache
-def _calendar_query(active: frozenset[str]) -> ReadQuery:
+def _calendar_query(active: frozenset[str]) -> Query:
     """One row for each rule and period of a plan that something is owed for; ``active`` are the filters in use."""
     conditions = {
         "rule": Obligation.rule_id.in_(select(Rule.id).where(Rule.code == bindparam("rule"))),
@@ -324,7 +322,7 @@ def _calendar_query(active: frozenset[str]) -> ReadQuery:
     )
     # What is all filed keeps the instant it had.
     due_at = func.coalesce(func.min(owed.c.due_at).filter(~owed.c.filed), func.min(owed.c.due_at))
-    return ReadQuery(
+    return Query(
         select(
             Rule.code.label("rule"),
             Rule.name.label("rule_name"),

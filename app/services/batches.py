@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from app.db import Database
 from app.domain.workflow import SubmissionAction, SubmissionState, allowed
 from app.errors import Fault, InvalidRequestError
-from app.models import Submission, Task, Unit
 from app.rendering import Known, Rendered
 from app.schemas.submission import (
     BatchRead,
@@ -25,41 +22,41 @@ from app.schemas.submission import (
 from app.services import steps, submission_reads
 from app.services.deadlines import parsed_period
 from app.services.reader import Reader
-from app.services.submission_reads import read_submission
-from app.services.submissions import Taken, refuse, submit_one, take
-from app.services.units import resolve_unit
+from app.services.submission_reads import received
+from app.services.submissions import About, Report, Taken, about, refuse, take, take_known
+from app.services.units import resolve_unit, unit_named
 
 __all__ = ["create_submission", "create_submissions", "get_form", "put_form"]
 
 
-async def create_submission(
-    connection: AsyncConnection, report: SubmissionCreate, *, now: datetime
-) -> tuple[SubmissionRead, str]:
+async def create_submission(db: Database, report: SubmissionCreate, *, now: datetime) -> tuple[SubmissionRead, str]:
     """Take one report in.
 
     Raises:
         ConflictError: there is one already; its id is in ``existing``.
         InvalidRequestError: the report is refused.
     """
-    taken = await submit_one(connection, report, now=now)
-    assert taken.id is not None, "what is not refused has been taken in"
-    return await read_submission(connection, taken.id)
+    asked = _report(report)
+    (taken,) = await take(db, [asked], now=now)
+    refuse(taken)
+    return received(asked, taken, now=now)
+
+
+def _report(given: SubmissionCreate) -> Report:
+    return Report(given.task, given.unit, given.period, given.submit, given)
 
 
 async def create_submissions(
-    connection: AsyncConnection, reports: Sequence[SubmissionCreate], *, atomic: bool, dry_run: bool, now: datetime
+    db: Database, given: Sequence[SubmissionCreate], *, atomic: bool, dry_run: bool, now: datetime
 ) -> BatchRead:
     """Take a batch in, each report with its own result; with ``atomic`` all or none, with ``dry_run`` none."""
-    savepoint = await connection.begin_nested()
-    taken = await take(connection, reports, now=now, write=not dry_run, atomic=atomic)
-    if atomic and any(result.faults for result in taken):
-        # One that lost a race was found out only by writing.
-        await savepoint.rollback()
-        for result in taken:
-            result.id = None
-    else:
-        await savepoint.commit()
-    return _outcome(taken, dry_run=dry_run, atomic=atomic)
+    reports = [_report(one) for one in given]
+    taken = await take(db, reports, now=now, write=not dry_run, atomic=atomic)
+    results = [_result(index, one, dry_run=dry_run) for index, one in enumerate(taken)]
+    accepted = sum(not one.faults for one in taken)
+    if atomic and accepted < len(taken):
+        accepted = 0
+    return BatchRead(accepted=accepted, refused=len(taken) - accepted, results=results)
 
 
 async def get_form(reader: Reader, unit: str, period: str, known: Known) -> Rendered:
@@ -74,7 +71,7 @@ async def get_form(reader: Reader, unit: str, period: str, known: Known) -> Rend
 
 
 async def put_form(
-    connection: AsyncConnection, reader: Reader, unit: str, period: str, form: FormWrite, *, now: datetime
+    db: Database, reader: Reader, unit: str, period: str, form: FormWrite, *, now: datetime
 ) -> BatchRead:
     """Take the form of a unit in as a whole: drafts and returned reports are replaced, new ones created.
 
@@ -83,60 +80,79 @@ async def put_form(
         ConflictError: a report of the form waits for certification or is certified.
         InvalidRequestError: any of the reports is refused; nothing of the form is kept.
     """
-    key = await resolve_unit(reader, unit, scope=None, at="/path")
-    code = await connection.scalar(select(Unit.code).where(Unit.id == key))
-    assert code is not None, "the key was resolved from the unit's name"
     parsed_period(period, "/path/period")
-    there = {
-        row.task: row
-        for row in await connection.execute(
-            select(Task.code.label("task"), Submission.id, Submission.state)
-            .join(Task, Task.id == Submission.task_id)
-            .where(Submission.unit_id == key, Submission.period == period)
-            .order_by(Submission.task_id)
-            .with_for_update(of=Submission)
-        )
-    }
-    tasks = [line.task for line in form.items]
-    repeated = [index for index, task in enumerate(tasks) if task in tasks[:index]]
-    if repeated:
-        faults = [Fault(f"/body/items/{n}/task", "repeated", f"任务 {tasks[n]} 重复") for n in repeated]
-        raise InvalidRequestError("同一份表中任务重复", faults=faults)
-    editable = {task for task, row in there.items() if SubmissionAction.EDIT in allowed(SubmissionState(row.state))}
+    _refuse_repeated([line.task for line in form.items])
+    reports = [Report(line.task, unit, period, form.submit, line) for line in form.items]
+    concerned = await about(db, reports)
+    if any(row["unit_id"] is None for row, _ in concerned):
+        # Named by a task of no plan, the unit may be found all the same.
+        named = await unit_named(reader, unit, scope=None, at="/path")
+        reports = [report._replace(unit=named["code"]) for report in reports]
+        concerned = await about(db, reports)
+    editable = [index for index, (row, _) in enumerate(concerned) if _is_editable(row["state"])]
+    if not editable:
+        taken = await take_known(db, reports, concerned, now=now, atomic=True)
+        _refuse_form(taken, range(len(taken)))
+        results = [_result(index, one) for index, one in enumerate(taken)]
+    else:
+        async with db.transaction() as whole:
+            results = await _put_together(whole, reports, form, concerned, editable, now=now)
+    return BatchRead(accepted=len(results), refused=0, results=results)
+
+
+def _is_editable(state: str | None) -> bool:
+    return state is not None and SubmissionAction.EDIT in allowed(SubmissionState(state))
+
+
+async def _put_together(
+    db: Database,
+    reports: Sequence[Report],
+    form: FormWrite,
+    concerned: Sequence[About],
+    editable: Sequence[int],
+    *,
+    now: datetime,
+) -> list[BatchResult]:
+    """New reports taken in and older ones replaced, in one transaction."""
     results: dict[int, BatchResult] = {}
-    fresh = [index for index, task in enumerate(tasks) if task not in editable]
-    reports = [
-        SubmissionCreate(**dict(form.items[index]), unit=code, period=period, submit=form.submit) for index in fresh
-    ]
-    if reports:
-        taken = await take(connection, reports, now=now, atomic=True)
+    fresh = [index for index in range(len(reports)) if index not in set(editable)]
+    if fresh:
+        taken = await take_known(
+            db, [reports[index] for index in fresh], [concerned[index] for index in fresh], now=now, atomic=True
+        )
         _refuse_form(taken, fresh)
-        results |= {
-            index: result.model_copy(update={"index": index})
-            for index, result in zip(fresh, _outcome(taken, dry_run=False).results, strict=True)
-        }
+        for index, result in zip(fresh, taken, strict=True):
+            results[index] = _result(index, result)
     faults: list[Fault] = []
-    for index, line in enumerate(form.items):
-        if line.task not in editable:
-            continue
+    # In the order in which all steps lock.
+    for index in sorted(editable, key=lambda index: concerned[index].row["task_id"]):
+        identity = concerned[index].row["existing"]
         try:
-            shown = await _replace(connection, there[line.task].id, line, submit=form.submit, now=now)
+            shown = await _replace(db, identity, form.items[index], submit=form.submit, now=now)
         except InvalidRequestError as error:
             faults += _of_item(index, error.faults)
         else:
             results[index] = BatchResult(index=index, status=200, id=shown.id, warnings=shown.warnings, errors=[])
     refuse(Taken(faults=faults))
-    ordered = [results[index] for index in sorted(results)]
-    return BatchRead(accepted=len(ordered), refused=0, results=ordered)
+    return [results[index] for index in sorted(results)]
 
 
-async def _replace(
-    connection: AsyncConnection, identity: UUID, line: FormLine, *, submit: bool, now: datetime
-) -> SubmissionRead:
+def _refuse_repeated(tasks: Sequence[str]) -> None:
+    seen: set[str] = set()
+    faults: list[Fault] = []
+    for index, task in enumerate(tasks):
+        if task in seen:
+            faults.append(Fault(f"/body/items/{index}/task", "repeated", f"任务 {task} 重复"))
+        seen.add(task)
+    if faults:
+        raise InvalidRequestError("同一份表中任务重复", faults=faults)
+
+
+async def _replace(db: Database, identity: UUID, line: FormLine, *, submit: bool, now: datetime) -> SubmissionRead:
     said = SubmissionPatch(**line.model_dump(exclude={"task"}))
-    shown, _ = await steps.edit_submission(connection, identity, said, match=None, now=now)
+    shown, _ = await steps.edit_submission(db, identity, said, match=None, now=now)
     if submit:
-        shown, _ = await steps.submit_submission(connection, shown.id, SubmitStep(), match=None, now=now)
+        shown, _ = await steps.submit_submission(db, shown.id, SubmitStep(), match=None, now=now)
     return shown
 
 
@@ -155,21 +171,14 @@ def _of_item(index: int, faults: Sequence[Fault]) -> list[Fault]:
     ]
 
 
-def _outcome(taken: Sequence[Taken], *, dry_run: bool, atomic: bool = False) -> BatchRead:
-    results = [
-        BatchResult(
-            index=index,
-            status=_status(result, dry_run=dry_run),
-            id=result.id or result.existing,
-            warnings=[WarningRead(code=warning.code, detail=warning.detail) for warning in result.warnings],
-            errors=[{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in result.faults],
-        )
-        for index, result in enumerate(taken)
-    ]
-    accepted = sum(not result.faults for result in taken)
-    if atomic and accepted < len(taken):
-        accepted = 0
-    return BatchRead(accepted=accepted, refused=len(taken) - accepted, results=results)
+def _result(index: int, taken: Taken, *, dry_run: bool = False) -> BatchResult:
+    return BatchResult(
+        index=index,
+        status=_status(taken, dry_run=dry_run),
+        id=taken.id or taken.existing,
+        warnings=[WarningRead(code=warning.code, detail=warning.detail) for warning in taken.warnings],
+        errors=[{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in taken.faults],
+    )
 
 
 def _status(result: Taken, *, dry_run: bool) -> int:

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, select
 
-from app.db import ReadQuery
+from app.db import Query
 from app.errors import NotFoundError
 from app.models import (
     Battle,
@@ -50,8 +50,8 @@ _BATTLES = Listing(
     sorts={"code": Battle.sort_key},
     conditions={"plan": Plan.code == bindparam("plan")},
 )
-_BATTLE_BY_CODE = ReadQuery(_BATTLE_COLUMNS.where(Battle.code == bindparam("code")))
-_FORCE = ReadQuery(
+_BATTLE_BY_CODE = Query(_BATTLE_COLUMNS.where(Battle.code == bindparam("code")))
+_FORCE = Query(
     select(
         TaskForce.id,
         TaskForce.name,
@@ -64,18 +64,18 @@ _FORCE = ReadQuery(
     .join(Unit, Unit.id == TaskForce.office_unit_id)
     .where(TaskForce.battle_id == bindparam("battle"))
 )
-_HEADS = ReadQuery(
+_HEADS = Query(
     select(TaskForceHead.role, TaskForceHead.post, TaskForceHead.person, TaskForceHead.locator)
     .where(TaskForceHead.task_force_id == bindparam("force"))
     .order_by(TaskForceHead.position)
 )
-_MEMBERS = ReadQuery(
+_MEMBERS = Query(
     select(Unit.code.label("unit"), Unit.name, TaskForceMember.printed_name)
     .join(Unit, Unit.id == TaskForceMember.unit_id)
     .where(TaskForceMember.task_force_id == bindparam("force"))
     .order_by(TaskForceMember.position)
 )
-_GROUPS = ReadQuery(
+_GROUPS = Query(
     select(
         TaskGroup.id,
         TaskGroup.code,

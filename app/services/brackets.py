@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, any_, bindparam, or_, select
 
-from app.db import ReadQuery
+from app.db import Query
 from app.models import Assignment, Clause, Unit
 from app.services.reader import Reader
 
 __all__ = ["Brackets", "leads_of", "read_brackets"]
 
-_BRACKETS = ReadQuery(
+_BRACKETS = Query(
     select(
         Clause.task_id,
         Clause.task_group_id,

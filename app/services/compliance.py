@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Date, DateTime, Text, and_, bindparam, case, func, literal, or_, select
 
-from app.db import ReadQuery
+from app.db import Query
 from app.domain.deadlines import ObligationStatus
 from app.domain.periods import Period
 from app.domain.plan import Frequency
@@ -66,16 +66,16 @@ def _scope(table: Any) -> Any:
     )
 
 
-def _query(sums: Any, group: str, figures: dict[str, Any]) -> ReadQuery:
+def _query(sums: Any, group: str, figures: dict[str, Any]) -> Query:
     statement, key, name = _named(sums, group)
     statement = statement.add_columns(
         key.label("key"), name.label("name"), *(figures[column].label(column) for column in _COUNTED)
     )
     # What is taken back leaves its counts behind, at nought.
-    return ReadQuery(statement.group_by(key, name).having(figures["expected"] > 0).order_by(key))
+    return Query(statement.group_by(key, name).having(figures["expected"] > 0).order_by(key))
 
 
-def _from_counts(group: str) -> ReadQuery:
+def _from_counts(group: str) -> Query:
     table = ComplianceCount
     open_ = table.expected - table.waived - table.on_time - table.late
 
@@ -99,7 +99,7 @@ def _from_counts(group: str) -> ReadQuery:
     return _query(sums, group, {column: func.sum(sums.c[column]) for column in _COUNTED})
 
 
-def _from_obligations(group: str) -> ReadQuery:
+def _from_obligations(group: str) -> Query:
     table = Obligation
     judged = (
         select(_by(table, group), status_at().label("status"))

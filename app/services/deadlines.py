@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INTERVAL
 
-from app.db import ReadQuery
+from app.db import Query
 from app.domain.deadlines import Facts, ObligationStatus, due_of, explain, judge, report_name
 from app.domain.periods import Period, parse_period, period_of
 from app.errors import AmbiguousError, Fault, UnknownReferenceError
@@ -174,7 +174,7 @@ _LISTING = Listing(
         "status": status_at() == bindparam("status"),
     },
 )
-_RULE = ReadQuery(
+_RULE = Query(
     select(Rule.id, Rule.code, Rule.name, Plan.code.label("plan"), RuleVersion.effective_from, RuleVersion.schedule)
     .join(Plan, Plan.id == Rule.plan_id)
     .join(RuleVersion, RuleVersion.rule_id == Rule.id)
@@ -185,7 +185,7 @@ _RULE = ReadQuery(
     .order_by(Plan.code, RuleVersion.version)
 )
 # The form of a unit is on time when all of it is: where only some of its tasks were extended, the others decide.
-_OWED = ReadQuery(
+_OWED = Query(
     select(
         Unit.code,
         Unit.name,

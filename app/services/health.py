@@ -2,7 +2,7 @@
 
 from sqlalchemy import column, func, select, table
 
-from app.db import ReadQuery
+from app.db import Query
 from app.models import Plan
 from app.schemas.health import Ready
 from app.services.reader import Reader
@@ -10,7 +10,7 @@ from app.services.reader import Reader
 __all__ = ["readiness"]
 
 _REVISION = table("alembic_version", column("version_num"))
-_READY = ReadQuery(
+_READY = Query(
     select(
         select(_REVISION.c.version_num).scalar_subquery().label("revision"),
         select(func.count()).select_from(Plan).scalar_subquery().label("plans"),

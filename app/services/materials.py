@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Any
 
 import uuid_utils.compat
-from sqlalchemy import Text, bindparam, cast, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Text, Uuid, bindparam, cast, select, text
 
 from app.clock import SHANGHAI
-from app.domain.periods import Period, period_of
+from app.db import Database, Query
+from app.domain.periods import period_of
 from app.domain.plan import Frequency, RuleKind
 from app.errors import Fault, UnknownReferenceError
-from app.models import Material, Obligation, Plan, Rule, Unit
+from app.models import Material, Plan, Rule, Unit
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.material import MaterialCreate, MaterialPage, MaterialQuery, MaterialRead, MaterialReceipt
@@ -52,9 +52,33 @@ _LISTING = Listing(
 )
 
 
-async def receive_material(
-    connection: AsyncConnection, reader: Reader, request: MaterialCreate, *, now: datetime
-) -> MaterialReceipt:
+_KIND = Query(select(Rule.kind).where(Rule.id == bindparam("rule")))
+# Locked, so that of two texts that complete a period at once one is the second.
+_OWED = Query(
+    text("""
+    SELECT greatest(lock_at, effective_due_at) AS lock_at FROM obligations
+    WHERE unit_id = :unit AND rule_id = :rule AND period = :period FOR UPDATE
+""")
+)
+_KEEP = Query(
+    text("""
+    INSERT INTO materials (id, unit_id, rule_id, period, period_start, title, content, received_at)
+    VALUES (:id, :unit, :rule, :period, :start, :title, :content, :now)
+""")
+)
+_COUNT = Query(
+    text("SELECT count(*) FROM materials WHERE unit_id = :unit AND rule_id = :rule AND period_start = :start")
+)
+_FILE = Query(
+    text("""
+    UPDATE obligations SET submitted_at = :now, filed_at = :now
+    WHERE unit_id = :unit AND rule_id = :rule AND period = :period AND filed_at IS NULL
+""")
+)
+_BY_ID = Query(_COLUMNS.where(Material.id == bindparam("id", type_=Uuid)))
+
+
+async def receive_material(db: Database, reader: Reader, request: MaterialCreate, *, now: datetime) -> MaterialReceipt:
     """Take a text in; the one that completes what the period asks for files the obligation.
 
     Raises:
@@ -63,8 +87,7 @@ async def receive_material(
         UnknownUnitError, AmbiguousError: the unit means none or several.
     """
     rule = await rule_in_force(reader, request.rule, request.plan, at="/body")
-    kind = (await connection.execute(select(Rule.kind).where(Rule.id == rule.key))).scalar_one()
-    if kind != RuleKind.MATERIAL.value:
+    if await db.fetch_value(_KIND, rule=rule.key) != RuleKind.MATERIAL.value:
         raise _refusal("not_material", f"{rule.code}({rule.name})不是材料报送规则", "/body/rule")
     unit = await resolve_unit(reader, request.unit, scope=rule.plan, at="/body")
     today = now.astimezone(SHANGHAI).date()
@@ -74,35 +97,22 @@ async def receive_material(
         if request.period is None
         else parsed_period(request.period, "/body/period")
     )
-    here = (Obligation.unit_id == unit, Obligation.rule_id == rule.key, Obligation.period == period.code)
-    lock_at = func.greatest(Obligation.lock_at, Obligation.effective_due_at).label("lock_at")
-    # Locked, so that of two texts that complete a period at once one is the second.
-    owed = (await connection.execute(select(lock_at).where(*here).with_for_update())).one_or_none()
+    here = {"unit": unit, "rule": rule.key, "period": period.code}
+    owed = await db.fetch_row(_OWED, **here)
     if owed is None:
         raise _refusal("not_owed", f"“{request.unit}”在 {period.code} 没有应报的{rule.name}")
     if period.start > today:
         raise _refusal("period_ahead", f"{period.code} 尚未开始")
-    if now > owed.lock_at:
+    if now > owed["lock_at"]:
         raise _refusal("locked", f"{period.code} 的补报期限已过,须先批准延期")
     identity = uuid_utils.compat.uuid7()
-    await connection.execute(
-        insert(Material).values(
-            id=identity,
-            unit_id=unit,
-            rule_id=rule.key,
-            period=period.code,
-            period_start=period.start,
-            title=request.title,
-            content=request.content,
-            received_at=now,
-        )
-    )
-    received = await _count(connection, unit, rule.key, period)
+    said = {"title": request.title, "content": request.content}
+    await db.fetch(_KEEP, id=identity, **here, start=period.start, **said, now=now)
+    received = await db.fetch_value(_COUNT, unit=unit, rule=rule.key, start=period.start)
     required = int(rule.schedule(period)["minimum_count"])
     if received >= required:
-        unfiled = update(Obligation).where(*here, Obligation.filed_at.is_(None))
-        await connection.execute(unfiled.values(submitted_at=now, filed_at=now))
-    row = (await connection.execute(_COLUMNS.where(Material.id == identity))).mappings().one()
+        await db.fetch(_FILE, **here, now=now)
+    row = await db.fetch_row(_BY_ID, id=identity)
     return MaterialReceipt(**dict(_material(row)), received=received, required=required)
 
 
@@ -121,13 +131,6 @@ async def list_materials(reader: Reader, query: MaterialQuery, known: Known) -> 
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters)
     items = [_material(row) for row in page.rows]
     return render(MaterialPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
-
-
-async def _count(connection: AsyncConnection, unit: int, rule: int, period: Period) -> int:
-    counted = select(func.count()).where(
-        Material.unit_id == unit, Material.rule_id == rule, Material.period_start == period.start
-    )
-    return int((await connection.execute(counted)).scalar_one())
 
 
 def _refusal(code: str, detail: str, pointer: str = "/body/period") -> UnknownReferenceError:

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select
 
-from app.db import ReadQuery
+from app.db import Query
 from app.errors import NotFoundError
 from app.models import (
     Anomaly,
@@ -75,7 +75,7 @@ _PLANS = Listing(
     sorts={"code": Plan.sort_key, "issued_on": Plan.issued_on},
     conditions={"region": Plan.region_code == bindparam("region"), "year": Plan.year == bindparam("year")},
 )
-_PLAN_BY_CODE = ReadQuery(_PLAN_COLUMNS.where(Plan.code == bindparam("code")))
+_PLAN_BY_CODE = Query(_PLAN_COLUMNS.where(Plan.code == bindparam("code")))
 
 
 async def list_plans(reader: Reader, query: PlanQuery, known: Known) -> Rendered:

@@ -12,7 +12,7 @@ from sqlalchemy import Date, Numeric, and_, bindparam, case, cast, func, literal
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from app.clock import SHANGHAI
-from app.db import ReadQuery
+from app.db import Query
 from app.domain.periods import parse_period
 from app.domain.plan import Direction, Operator
 from app.domain.progress import DEFAULT_THRESHOLDS, Light, Stage, deviation, light, schedule_progress
@@ -93,7 +93,7 @@ def light_of_task() -> Any:
     return _light(stage_of_task(), _percent_of_task(), _scheduled())
 
 
-_SERIES = ReadQuery(
+_SERIES = Query(
     select(
         Submission.period,
         Submission.state,
@@ -112,7 +112,7 @@ _SERIES = ReadQuery(
     .where(Task.code == bindparam("code"))
     .order_by(Submission.period_start, Submission.period, Unit.code)
 )
-_TASK = ReadQuery(select(Task.id).where(Task.code == bindparam("code")))
+_TASK = Query(select(Task.id).where(Task.code == bindparam("code")))
 
 
 def _reached() -> Any:
@@ -150,7 +150,7 @@ def _reached() -> Any:
     )
 
 
-def _roll_up(model: Any, owner: Any, target_owner: Any) -> ReadQuery:
+def _roll_up(model: Any, owner: Any, target_owner: Any) -> Query:
     standing = (
         select(
             stage_of_task().label("stage"),
@@ -191,7 +191,7 @@ def _roll_up(model: Any, owner: Any, target_owner: Any) -> ReadQuery:
     year = (
         select(Plan.year).where(Plan.id == plan).correlate(model).scalar_subquery() if model is not Plan else Plan.year
     )
-    return ReadQuery(
+    return Query(
         select(model.code, year.label("year"), *figures.c, *targets.c)
         .select_from(model)
         .join(figures, literal(True))
@@ -250,9 +250,7 @@ async def roll_up_plan(reader: Reader, code: str, known: Known, *, now: datetime
     return await _rolled_up(reader, _OF_PLAN, code, known, now=now, missing=f"没有总体方案 {code}")
 
 
-async def _rolled_up(
-    reader: Reader, query: ReadQuery, code: str, known: Known, *, now: datetime, missing: str
-) -> Rendered:
+async def _rolled_up(reader: Reader, query: Query, code: str, known: Known, *, now: datetime, missing: str) -> Rendered:
     today: date = now.astimezone(SHANGHAI).date()
     row = await reader.pool.fetch_row(query, code=code, today=today)
     if row is None:

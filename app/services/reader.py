@@ -7,7 +7,7 @@ import orjson
 from pydantic import BaseModel
 from sqlalchemy import bindparam, select
 
-from app.db import ReadPool
+from app.db import Database
 from app.fragments import FragmentCache
 from app.pagination import PageRequest
 from app.schemas.base import ListQuery
@@ -19,7 +19,7 @@ __all__ = ["Reader", "decoded", "equal_to", "key_of", "page_request"]
 class Reader:
     """The read pool and the fragments this process has rendered."""
 
-    pool: ReadPool
+    pool: Database
     fragments: FragmentCache
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Text, bindparam, func, or_, select
 
-from app.db import ReadQuery
+from app.db import Query
 from app.domain.plan import RuleUnitRole
 from app.errors import AmbiguousError, Fault, NotFoundError
 from app.models import Battle, Plan, Rule, RuleUnit, Unit
@@ -61,7 +61,7 @@ _LISTING = Listing(
         "kind": Rule.kind == bindparam("kind"),
     },
 )
-_BY_CODE = ReadQuery(
+_BY_CODE = Query(
     _COLUMNS.where(
         Rule.code == bindparam("code"),
         or_(bindparam("plan", type_=Text).is_(None), Plan.code == bindparam("plan", type_=Text)),

@@ -7,9 +7,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ARRAY, BigInteger, Text, Uuid, any_, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db import ReadQuery
+from app.db import Database, Query
 from app.domain.deadlines import Facts, explain, judge, report_name
 from app.domain.periods import parse_period
 from app.domain.plan import RuleKind
@@ -35,16 +34,19 @@ from app.schemas.submission import (
     FormItem,
     FormRead,
     HistoryRead,
+    ObservationRead,
     ReceiptRead,
     RevisionRead,
     StepRead,
     SubmissionPage,
     SubmissionQuery,
     SubmissionRead,
+    WarningRead,
 )
 from app.schemas.task import UnitRef
 from app.services.deadlines import parsed_period
 from app.services.reader import Reader, decoded, equal_to, key_of, page_request
+from app.services.submissions import Report, Taken
 from app.services.units import resolve_unit
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "get_submission",
     "list_submissions",
     "read_submission",
+    "received",
 ]
 
 _FIGURES = (
@@ -125,9 +128,8 @@ _LISTING = Listing(
         "status": Submission.state == bindparam("status"),
     },
 )
-_BY_ID = _COLUMNS.where(Submission.id == bindparam("id", type_=Uuid))
-_READ_BY_ID = ReadQuery(_BY_ID)
-_REVISIONS = ReadQuery(
+_BY_ID = Query(_COLUMNS.where(Submission.id == bindparam("id", type_=Uuid)))
+_REVISIONS = Query(
     select(
         SubmissionRevision.revision,
         SubmissionRevision.stage,
@@ -140,7 +142,7 @@ _REVISIONS = ReadQuery(
     .where(SubmissionRevision.submission_id == bindparam("id", type_=Uuid))
     .order_by(SubmissionRevision.revision)
 )
-_STEPS = ReadQuery(
+_STEPS = Query(
     select(
         SubmissionTransition.revision,
         SubmissionTransition.action,
@@ -183,14 +185,17 @@ _OWED: Statement = (
         & (Submission.period == Obligation.period),
     )
 )
-_RECEIPT = ReadQuery(_OWED.where(Submission.id == bindparam("id", type_=Uuid)))
-_FORM = ReadQuery(
+_RECEIPT = Query(_OWED.where(Submission.id == bindparam("id", type_=Uuid)))
+_FORM = Query(
     _OWED.where(Obligation.unit_id == bindparam("unit"), Obligation.period == bindparam("period")).order_by(
         Task.sort_key
     )
 )
-_OF_FORM = ReadQuery(_COLUMNS.where(Submission.id == any_(bindparam("ids", type_=ARRAY(Uuid)))))
-_UNIT = ReadQuery(select(Unit.id, Unit.code, Unit.name).where(Unit.id == bindparam("unit", type_=BigInteger)))
+_OF_FORM = Query(_COLUMNS.where(Submission.id == any_(bindparam("ids", type_=ARRAY(Uuid)))))
+_UNIT = Query(select(Unit.id, Unit.code, Unit.name).where(Unit.id == bindparam("unit", type_=BigInteger)))
+
+
+_SAID = ("stage", "percent_complete", "progress", "problems", "next_steps", "as_of")
 
 
 def etag_of(identity: UUID, version: int) -> str:
@@ -198,9 +203,10 @@ def etag_of(identity: UUID, version: int) -> str:
     return f'"{identity.hex}-{version}"'
 
 
-async def read_submission(connection: AsyncConnection, identity: UUID) -> tuple[SubmissionRead, str]:
+async def read_submission(db: Database, identity: UUID) -> tuple[SubmissionRead, str]:
     """A submission as its own transaction sees it, with its ETag."""
-    row = (await connection.execute(_BY_ID, {"id": identity})).mappings().one()
+    row = await db.fetch_row(_BY_ID, id=identity)
+    assert row is not None, "it was locked by this transaction"
     return _submission(row), etag_of(identity, row["version"])
 
 
@@ -210,7 +216,7 @@ async def get_submission(reader: Reader, identity: UUID, known: Known) -> Render
     Raises:
         NotFoundError: there is none of this id.
     """
-    row = await reader.pool.fetch_row(_READ_BY_ID, id=identity)
+    row = await reader.pool.fetch_row(_BY_ID, id=identity)
     if row is None:
         raise NotFoundError(f"没有进度报送 {identity}")
     etag = etag_of(identity, row["version"])
@@ -288,7 +294,7 @@ async def get_receipt(reader: Reader, identity: UUID, known: Known, *, now: date
     Raises:
         NotFoundError: there is none of this id.
     """
-    row = await reader.pool.fetch_row(_READ_BY_ID, id=identity)
+    row = await reader.pool.fetch_row(_BY_ID, id=identity)
     owed = await reader.pool.fetch_row(_RECEIPT, id=identity)
     if row is None or owed is None:
         raise NotFoundError(f"没有进度报送 {identity}")
@@ -318,6 +324,34 @@ async def get_receipt(reader: Reader, identity: UUID, known: Known, *, now: date
         }
     )
     return render(receipt, known)
+
+
+def received(report: Report, taken: Taken, *, now: datetime) -> tuple[SubmissionRead, str]:
+    """A report that was just taken in, shown as reading it would show it, with its ETag."""
+    assert taken.id is not None, "what is not refused has been taken in"
+    about, said = taken.about, report.said
+    shown = SubmissionRead(
+        id=taken.id,
+        task=report.task,
+        unit=UnitRef(unit=about["unit"], name=about["unit_name"]),
+        plan=about["plan"],
+        battle=about["battle"],
+        period=report.period,
+        state=report.state,
+        revision=1,
+        certified_revision=None,
+        **{name: getattr(said, name) for name in _SAID},
+        observations=[
+            ObservationRead(target=one.target, value=one.value)
+            for one in sorted(said.observations, key=lambda one: one.target)
+        ],
+        warnings=[WarningRead(code=warning.code, detail=warning.detail) for warning in taken.warnings],
+        submitted_at=now if report.submit else None,
+        certified_at=None,
+        content_hash=taken.content_hash,
+        allowed_actions=list(allowed(report.state)),
+    )
+    return shown, etag_of(taken.id, 1)
 
 
 def _submission(row: Any) -> SubmissionRead:

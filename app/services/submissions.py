@@ -1,98 +1,126 @@
 """Reports taken in: one, a batch, or the whole form of a unit, all by the same path.
 
 However many reports come at once, they cost the same round trips: one query for what they are about, one for the
-targets they name, one statement that writes them with their revisions, figures, steps and obligations.
+targets they name, one statement that writes them with their revisions, figures, steps and obligations. That statement
+is complete in itself, so that a single report needs no transaction around it.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import asyncpg
 import orjson
 import uuid_utils.compat
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import text
 
 from app.clock import SHANGHAI
+from app.db import Database, Query
 from app.domain.periods import Period, parse_period
 from app.domain.plan import Accumulation, Operator
 from app.domain.progress import Figure, ReportWarning, check_report, refuse_report, schedule_progress
 from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, InvalidRequestError
 from app.rendering import exact
-from app.schemas.submission import ReportWrite, SubmissionCreate
+from app.schemas.submission import ReportWrite
 
 __all__ = [
+    "COUNTED_REVISION",
+    "About",
+    "Report",
     "Taken",
-    "content_hash",
+    "about",
     "contradictions",
     "figures_of",
     "refuse",
-    "stored",
-    "submit_one",
+    "revision_of",
     "take",
+    "take_known",
     "warnings_of",
 ]
 
-_ABOUT = text("""
-    SELECT w.n, t.id AS task_id, t.plan_id, t.battle_id, p.year, u.id AS unit_id, u.code AS unit, o.id AS obligation_id,
-           o.period_start, greatest(o.lock_at, o.effective_due_at) AS lock_at, s.id AS existing, v.percent_complete
-    FROM unnest(CAST(:tasks AS text[]), CAST(:units AS text[]), CAST(:periods AS text[]))
-         WITH ORDINALITY AS w(task, unit, period, n)
+# Of an earlier period, the revision that counts: the certified one, else the one that waits for certification.
+COUNTED_REVISION = "coalesce(b.certified_revision, CASE b.state WHEN 'submitted' THEN b.revision END)"
+
+
+def figures_of(code: str, *, task: str, unit: str, start: str) -> str:
+    """SQL that finds the target of a code with the figure that the unit reported last before ``start``, that year.
+
+    What is given are SQL expressions of the query around it.
+    """
+    return f"""
+        SELECT g.id AS target_id, g.task_id AS target_task_id, i.name AS indicator_name, i.accumulation, g.operator,
+               g.value AS target_value, l.value AS previous
+        FROM targets g JOIN indicators i ON i.id = g.indicator_id
+        LEFT JOIN LATERAL (
+            SELECT n.value FROM submissions b
+            JOIN observations n ON (n.task_id, n.submission_id, n.revision)
+                                 = (b.task_id, b.id, {COUNTED_REVISION})
+            WHERE b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start} AND n.target_id = g.id
+              AND extract(year FROM b.period_start) = extract(year FROM {start})
+            ORDER BY b.period_start DESC LIMIT 1
+        ) l ON true
+        WHERE g.code = {code}
+    """  # noqa: S608 - of constants
+
+
+# One row a report and target that it names.
+_ABOUT = Query(
+    text(f"""
+    SELECT w.n, t.id AS task_id, t.plan_id, t.battle_id, p.code AS plan, p.year, a.code AS battle, u.id AS unit_id,
+           u.code AS unit, u.name AS unit_name, o.id AS obligation_id, o.period_start,
+           greatest(o.lock_at, o.effective_due_at) AS lock_at, s.id AS existing, s.state, v.percent_complete,
+           c.target, f.*
+    FROM jsonb_to_recordset(CAST(:reports AS jsonb)) AS w(n int, task text, unit text, period text, targets jsonb)
     LEFT JOIN tasks t ON t.code = w.task
+    LEFT JOIN battles a ON a.id = t.battle_id
     LEFT JOIN plans p ON p.id = t.plan_id
     LEFT JOIN LATERAL (
-        SELECT x.id, x.code FROM units x WHERE x.code = w.unit
-        UNION SELECT y.id, y.code FROM unit_aliases a JOIN units y ON y.id = a.unit_id
+        SELECT x.id, x.code, x.name FROM units x WHERE x.code = w.unit
+        UNION SELECT y.id, y.code, y.name FROM unit_aliases a JOIN units y ON y.id = a.unit_id
         WHERE a.name = w.unit AND a.region_code = p.region_code
     ) u ON true
     LEFT JOIN LATERAL (
-        SELECT o.id, o.period_start, o.lock_at, o.effective_due_at FROM obligations o
-        JOIN rules r ON r.id = o.rule_id AND r.kind = 'reporting'
-        WHERE o.unit_id = u.id AND o.task_id = t.id AND o.period = w.period LIMIT 1
+        SELECT o.id, o.period_start, o.lock_at, o.effective_due_at FROM rules r
+        JOIN obligations o ON o.rule_id = r.id AND o.unit_id = u.id AND o.period = w.period AND o.task_id = t.id
+        WHERE r.plan_id = t.plan_id AND r.kind = 'reporting' LIMIT 1
     ) o ON true
-    LEFT JOIN submissions s ON s.task_id = t.id AND s.unit_id = u.id AND s.period = w.period
+    LEFT JOIN LATERAL (
+        SELECT s.id, s.state FROM submissions s WHERE s.task_id = t.id AND s.unit_id = u.id AND s.period = w.period
+        LIMIT 1
+    ) s ON true
     LEFT JOIN LATERAL (
         SELECT r.percent_complete FROM submissions b
         JOIN submission_revisions r ON (r.task_id, r.submission_id, r.revision)
-                                     = (b.task_id, b.id, coalesce(b.certified_revision, b.revision))
+                                     = (b.task_id, b.id, {COUNTED_REVISION})
         WHERE b.task_id = t.id AND b.unit_id = u.id AND b.period_start < o.period_start
         ORDER BY b.period_start DESC LIMIT 1
     ) v ON true
+    LEFT JOIN LATERAL jsonb_array_elements_text(w.targets) AS c(target) ON true
+    LEFT JOIN LATERAL ({figures_of("c.target", task="t.id", unit="u.id", start="o.period_start")}) f ON true
     ORDER BY w.n
-""")
-_TARGETS = text("""
-    SELECT w.n, w.code, t.id, t.task_id, i.name, i.accumulation, t.operator, t.value, v.value AS previous
-    FROM unnest(CAST(:rows AS int[]), CAST(:codes AS text[]), CAST(:units AS bigint[]), CAST(:starts AS date[]))
-         AS w(n, code, unit, start)
-    LEFT JOIN targets t ON t.code = w.code
-    LEFT JOIN indicators i ON i.id = t.indicator_id
-    LEFT JOIN LATERAL (
-        SELECT o.value FROM submissions b
-        JOIN observations o ON (o.task_id, o.submission_id, o.revision)
-                             = (b.task_id, b.id, coalesce(b.certified_revision, b.revision))
-        WHERE b.task_id = t.task_id AND b.unit_id = w.unit AND b.period_start < w.start AND o.target_id = t.id
-          AND extract(year FROM b.period_start) = extract(year FROM w.start)
-        ORDER BY b.period_start DESC LIMIT 1
-    ) v ON true
-""")
-# Who comes second for one task, unit and period inserts nothing and is told so; all else follows from that row.
-_WRITE = text("""
+""")  # noqa: S608 - of constants
+)
+_WRITE = """
     WITH given AS (
-        SELECT * FROM jsonb_to_recordset(:reports) AS g(
+        SELECT g.* FROM jsonb_to_recordset(CAST(:reports AS jsonb)) AS g(
             id uuid, task_id bigint, unit_id bigint, plan_id bigint, battle_id bigint, period text, period_start date,
             obligation_id bigint, state text, stage text, percent_complete numeric, progress text, problems text,
             next_steps text, client_as_of timestamptz, warnings jsonb, content_hash text, observations jsonb)
     ), kept AS (
         INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision,
                                  version, created_at)
-        SELECT task_id, id, unit_id, plan_id, battle_id, period, period_start, state, 1, 1, :now FROM given
+        SELECT task_id, id, unit_id, plan_id, battle_id, period, period_start, state, 1, 1,
+               CAST(:now AS timestamptz)
+        FROM given
+        -- A plan that was loaded anew in between may have taken an obligation back.
+        WHERE {owed}
         ORDER BY task_id, unit_id, period
-        ON CONFLICT (task_id, unit_id, period) DO NOTHING
+        {conflict}
         RETURNING id
     ), fresh AS (
         SELECT given.* FROM given JOIN kept USING (id)
@@ -116,87 +144,157 @@ _WRITE = text("""
         WHERE o.unit_id = f.unit_id AND o.id = f.obligation_id AND f.state = 'submitted' AND o.filed_at IS NULL
     )
     SELECT id FROM kept
-""").bindparams(bindparam("reports", type_=JSONB))
+"""
+# Who comes second for one task, unit and period inserts nothing and is told so; all else follows from that row.
+_WRITE_EACH = Query(
+    text(
+        _WRITE.format(
+            owed="EXISTS (SELECT FROM obligations o WHERE o.unit_id = given.unit_id AND o.id = given.obligation_id)",
+            conflict="ON CONFLICT (task_id, unit_id, period) DO NOTHING",
+        )
+    )
+)
+# All or none: what one comes second with violates the constraint, and nothing is inserted.
+_WRITE_ALL = Query(
+    text(
+        _WRITE.format(
+            owed="(SELECT count(o.id) = count(*) FROM given g "
+            "LEFT JOIN obligations o ON o.unit_id = g.unit_id AND o.id = g.obligation_id)",
+            conflict="",
+        )
+    )
+)
+
+
+class Report(NamedTuple):
+    """One unit's report on one task for one period: what it is about, and what it says."""
+
+    task: str
+    unit: str
+    period: str
+    submit: bool
+    said: ReportWrite
+
+    @property
+    def state(self) -> SubmissionState:
+        """The state in which it comes in."""
+        return SubmissionState.SUBMITTED if self.submit else SubmissionState.DRAFT
 
 
 @dataclass(slots=True)
 class Taken:
-    """What became of one report: its id once it is in, or why it was refused."""
+    """What became of one report: its id and hash once it is in, or why it was refused; ``about`` what it concerns."""
 
+    about: Any = None
     id: UUID | None = None
+    content_hash: str = ""
     warnings: list[ReportWarning] = field(default_factory=list[ReportWarning])
     faults: list[Fault] = field(default_factory=list[Fault])
     existing: UUID | None = None
 
 
 async def take(
-    connection: AsyncConnection,
-    reports: Sequence[SubmissionCreate],
-    *,
-    now: datetime,
-    write: bool = True,
-    atomic: bool = False,
+    db: Database, reports: Sequence[Report], *, now: datetime, write: bool = True, atomic: bool = False
 ) -> list[Taken]:
     """Take reports in, each with its own result; with ``atomic`` nothing is written unless all can be.
 
     A report is refused where its unit does not owe it, its period lies ahead or is locked, or it contradicts itself;
     what merely looks odd is a warning. Without ``write`` everything is checked and nothing kept.
     """
-    taken = [Taken() for _ in reports]
-    about = (
-        await connection.execute(
-            _ABOUT,
-            {
-                "tasks": [report.task for report in reports],
-                "units": [report.unit for report in reports],
-                "periods": [report.period for report in reports],
-            },
-        )
-    ).all()
-    figures = await figures_of(connection, reports, about)
-    rows: dict[UUID, tuple[int, dict[str, Any]]] = {}
+    return await take_known(db, reports, await about(db, reports), now=now, write=write, atomic=atomic)
+
+
+async def take_known(
+    db: Database,
+    reports: Sequence[Report],
+    concerned: Sequence["About"],
+    *,
+    now: datetime,
+    write: bool = True,
+    atomic: bool = False,
+) -> list[Taken]:
+    """As :func:`take`, for reports whose :func:`about` has been asked for."""
+    taken = [Taken(one.row) for one in concerned]
+    rows: dict[UUID, tuple[Taken, dict[str, Any]]] = {}
     seen: set[tuple[int, int, str]] = set()
-    for index, (report, row, result) in enumerate(zip(reports, about, taken, strict=True)):
-        result.faults = _refusals(report, row, figures[index], now)
-        key = (row.task_id, row.unit_id, report.period)
-        if not result.faults and (row.existing is not None or key in seen):
-            result.existing = row.existing
-            result.faults = [Fault("/body/period", "already_reported", "该任务该期已有进度报送")]
+    for report, result, (row, figures) in zip(reports, taken, concerned, strict=True):
+        result.faults = _refusals(report, row, figures, now)
+        key = (row["task_id"], row["unit_id"], report.period)
+        if not result.faults and (row["existing"] is not None or key in seen):
+            result.existing = row["existing"]
+            result.faults = [_ALREADY_REPORTED]
         if result.faults:
             continue
         seen.add(key)
-        result.warnings = warnings_of(
-            report, row.year, parse_period(report.period), row.percent_complete, figures[index]
-        )
+        result.warnings = warnings_of(report.said, row["year"], parse_period(report.period), row, figures)
         identity = uuid_utils.compat.uuid7()
-        rows[identity] = (index, _row(identity, report, row, figures[index], result.warnings))
+        rows[identity] = (result, _row(identity, report, result, figures))
     if not write or not rows or (atomic and len(rows) < len(reports)):
         return taken
-    values = {"reports": [row for _, row in rows.values()], "now": now}
-    kept = set((await connection.execute(_WRITE, values)).scalars())
-    for identity, (index, _) in rows.items():
-        if identity in kept:
-            taken[index].id = identity
-        else:
-            taken[index].faults = [Fault("/body/period", "already_reported", "该任务该期已有进度报送")]
-    await _find_winners(connection, reports, taken)
+    kept = await _write(db, [row for _, row in rows.values()], now=now, atomic=atomic)
+    for identity, (result, _) in rows.items():
+        result.id = identity if identity in kept else None
+    lost = [
+        index
+        for index, result in enumerate(taken)
+        if result.id is None and result.existing is None and result.faults in ([], [_ALREADY_REPORTED])
+    ]
+    if lost:
+        await _explain_lost(db, [reports[index] for index in lost], [taken[index] for index in lost])
     return taken
 
 
-async def submit_one(connection: AsyncConnection, report: SubmissionCreate, *, now: datetime) -> Taken:
-    """Take one report in.
+async def _write(db: Database, rows: list[dict[str, Any]], *, now: datetime, atomic: bool) -> set[UUID]:
+    """Write what can be; the ids of what was written."""
+    reports = orjson.dumps(rows).decode()
+    try:
+        return {row["id"] for row in await db.fetch(_WRITE_ALL if atomic else _WRITE_EACH, reports=reports, now=now)}
+    except asyncpg.UniqueViolationError:
+        return set()
+
+
+class About(NamedTuple):
+    """What a report concerns, null where it names what does not exist or is not owed, and the targets it names."""
+
+    row: Any
+    figures: dict[str, Any]
+
+
+async def about(db: Database, reports: Sequence[Report]) -> list[About]:
+    """What each report concerns."""
+    asked = [
+        {
+            "n": number,
+            "task": report.task,
+            "unit": report.unit,
+            "period": report.period,
+            "targets": [observation.target for observation in report.said.observations],
+        }
+        for number, report in enumerate(reports)
+    ]
+    found: list[About] = []
+    for row in await db.fetch(_ABOUT, reports=orjson.dumps(asked).decode()):
+        if row["n"] == len(found):
+            found.append(About(row, {}))
+        if row["target_id"] is not None:
+            found[-1].figures[row["target"]] = row
+    return found
+
+
+async def _explain_lost(db: Database, reports: Sequence[Report], lost: Sequence[Taken]) -> None:
+    """Say of reports that were not kept which submission was there first, or that nothing is owed any more."""
+    for report, result, (row, _) in zip(reports, lost, await about(db, reports), strict=True):
+        result.existing = row["existing"]
+        result.faults = [_not_owed(report) if row["obligation_id"] is None else _ALREADY_REPORTED]
+
+
+def refuse(taken: Taken) -> None:
+    """Raise for a report that was not taken in; nothing for one that was.
 
     Raises:
         ConflictError: there is one already; its id is in ``existing``.
         InvalidRequestError: the report is refused.
     """
-    (taken,) = await take(connection, [report], now=now)
-    refuse(taken)
-    return taken
-
-
-def refuse(taken: Taken) -> None:
-    """Raise for a report that was not taken in; nothing for one that was."""
     if taken.existing is not None:
         raise ConflictError("该任务该期已有进度报送", faults=taken.faults, existing=str(taken.existing))
     if taken.faults:
@@ -204,91 +302,107 @@ def refuse(taken: Taken) -> None:
         raise InvalidRequestError(f"未接受: {summary}", faults=taken.faults)
 
 
-async def figures_of(
-    connection: AsyncConnection, reports: Sequence[ReportWrite], about: Sequence[Any]
-) -> list[dict[str, Any]]:
-    """The targets that each report's observations name, by code."""
-    named = [
-        (index, observation.target, row.unit_id, row.period_start)
-        for index, (report, row) in enumerate(zip(reports, about, strict=True))
-        for observation in report.observations
-    ]
-    figures: list[dict[str, Any]] = [{} for _ in reports]
-    if named:
-        rows, codes, units, starts = (list(column) for column in zip(*named, strict=True))
-        found = await connection.execute(_TARGETS, {"rows": rows, "codes": codes, "units": units, "starts": starts})
-        for target in found:
-            figures[target.n][target.code] = target
-    return figures
-
-
 def warnings_of(
-    report: ReportWrite, year: int, period: Period, previous: Any, figures: dict[str, Any]
+    report: ReportWrite, year: int, period: Period, about: Any, figures: dict[str, Any]
 ) -> list[ReportWarning]:
     """What looks odd about a report that can be taken."""
     return check_report(
         percent=report.percent_complete,
-        previous_percent=previous,
-        scheduled=schedule_progress(year, period.end),
+        previous_percent=about["percent_complete"],
+        scheduled=_scheduled(year, period.end),
         figures=[
             Figure(
-                name=figures[observation.target].name,
-                accumulation=Accumulation(figures[observation.target].accumulation),
+                name=target["indicator_name"],
+                accumulation=Accumulation(target["accumulation"]),
                 value=observation.value,
-                previous=figures[observation.target].previous,
-                target_value=_aim(figures[observation.target]),
+                previous=target["previous"],
+                target_value=_aim(target),
             )
             for observation in report.observations
+            for target in (figures[observation.target],)
         ],
     )
 
 
+# Everybody reports for the same few periods.
+_scheduled = lru_cache(maxsize=100)(schedule_progress)
+
+
 def _aim(target: Any) -> Any:
     """What a figure grows towards; a ceiling or an aim without a value is nothing to grow towards."""
-    growing = {Operator.GTE.value, Operator.GT.value, Operator.EQ.value, Operator.APPROX.value}
-    return target.value if target.operator in growing else None
+    return target["target_value"] if target["operator"] in _GROWING else None
 
 
-def content_hash(report: ReportWrite, *, task: str, unit: str, period: str, revision: int) -> str:
-    """The SHA-256 of what a revision says, over its canonical JSON (sorted keys, no blanks, UTF-8).
+_GROWING = {Operator.GTE.value, Operator.GT.value, Operator.EQ.value, Operator.APPROX.value}
 
-    All of it stands in the answer, as it stands there (``unit`` is the code, figures are the JSON numbers, observations
-    are ordered by target, ``as_of`` has the offset +08:00), so that whoever holds the answer can compute it again.
+
+def revision_of(
+    said: ReportWrite,
+    figures: dict[str, Any],
+    warnings: list[ReportWarning],
+    *,
+    task: str,
+    unit: str,
+    period: str,
+    revision: int,
+) -> dict[str, Any]:
+    """What a revision keeps of a report, as the writing statements read it, with its ``content_hash``.
+
+    That is the SHA-256 of what the revision says, over its canonical JSON (sorted keys, no blanks, UTF-8). All of it
+    stands in the answer, as it stands there (``unit`` is the code, figures are the JSON numbers, observations are
+    ordered by target, ``as_of`` has the offset +08:00), so that whoever holds the answer can compute it again.
     """
+    values = {observation.target: exact(observation.value) for observation in said.observations}
+    content = {
+        "stage": said.stage,
+        "percent_complete": exact(said.percent_complete),
+        "progress": said.progress,
+        "problems": said.problems,
+        "next_steps": said.next_steps,
+    }
+    as_of = said.as_of.astimezone(SHANGHAI).isoformat() if said.as_of else None
     canonical = {
+        **content,
         "task": task,
         "unit": unit,
         "period": period,
         "revision": revision,
-        "stage": report.stage.value,
-        "percent_complete": exact(report.percent_complete),
-        "progress": report.progress,
-        "problems": report.problems,
-        "next_steps": report.next_steps,
-        "observations": [
-            {"target": observation.target, "value": exact(observation.value)}
-            for observation in sorted(report.observations, key=lambda observation: observation.target)
-        ],
-        "as_of": report.as_of.astimezone(SHANGHAI).isoformat() if report.as_of else None,
+        "observations": [{"target": target, "value": values[target]} for target in sorted(values)],
+        "as_of": as_of,
     }
-    return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return {
+        **content,
+        "client_as_of": as_of,
+        "warnings": [{"code": warning.code, "detail": warning.detail} for warning in warnings],
+        "observations": [
+            {"target_id": figures[target]["target_id"], "value": value} for target, value in values.items()
+        ],
+        "content_hash": hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+    }
 
 
-def _refusals(report: SubmissionCreate, row: Any, figures: dict[str, Any], now: datetime) -> list[Fault]:
+_ALREADY_REPORTED = Fault("/body/period", "already_reported", "该任务该期已有进度报送")
+
+
+def _not_owed(report: Report) -> Fault:
+    detail = f"“{report.unit}”在 {report.period} 没有任务 {report.task} 的应报"
+    return Fault("/body/period", "not_owed", detail)
+
+
+def _refusals(report: Report, about: Any, figures: dict[str, Any], now: datetime) -> list[Fault]:
     """Why a report cannot be taken; what it names comes first, for nothing can be said of a report on nothing."""
-    if row.task_id is None:
+    if about["task_id"] is None:
         fault = Fault("/body/task", "unknown_task", f"没有任务 {report.task}")
-    elif row.unit_id is None:
+    elif about["unit_id"] is None:
         fault = Fault("/body/unit", "unknown_unit", f"没有编码或名称为“{report.unit}”的单位")
-    elif row.obligation_id is None:
-        detail = f"“{report.unit}”在 {report.period} 没有任务 {report.task} 的应报"
-        fault = Fault("/body/period", "not_owed", detail)
-    elif row.period_start > _today(now):
+    elif about["obligation_id"] is None:
+        fault = _not_owed(report)
+    elif about["period_start"] > _today(now):
         fault = Fault("/body/period", "period_ahead", f"{report.period} 尚未开始")
-    elif now > row.lock_at:
+    elif now > about["lock_at"]:
         fault = Fault("/body/period", "locked", f"{report.period} 的补报期限已过,须先批准延期")
     else:
-        return contradictions(report, row.task_id, figures)
+        return contradictions(report.said, about["task_id"], figures)
     return [fault]
 
 
@@ -301,9 +415,9 @@ def contradictions(report: ReportWrite, task: int, figures: dict[str, Any]) -> l
     named = [observation.target for observation in report.observations]
     for index, code in enumerate(named):
         target = figures.get(code)
-        if target is None or target.task_id != task:
+        if target is None or target["target_task_id"] != task:
             faults.append(Fault(f"/body/observations/{index}/target", "not_its_target", f"{code} 不是该任务的目标"))
-        elif target.operator is None:
+        elif target["operator"] is None:
             faults.append(Fault(f"/body/observations/{index}/target", "qualitative", f"{code} 是定性目标,没有数值"))
         elif code in named[:index]:
             faults.append(Fault(f"/body/observations/{index}/target", "repeated", f"{code} 重复"))
@@ -314,57 +428,27 @@ def _today(now: datetime) -> date:
     return now.astimezone(SHANGHAI).date()
 
 
-def _row(
-    identity: UUID, report: SubmissionCreate, row: Any, figures: dict[str, Any], warnings: list[ReportWarning]
-) -> dict[str, Any]:
-    state = SubmissionState.SUBMITTED if report.submit else SubmissionState.DRAFT
-    return {
-        "id": str(identity),
-        "task_id": row.task_id,
-        "unit_id": row.unit_id,
-        "plan_id": row.plan_id,
-        "battle_id": row.battle_id,
-        "period": report.period,
-        "period_start": row.period_start.isoformat(),
-        "obligation_id": row.obligation_id,
-        "state": state.value,
-        **stored(report, figures, warnings),
-        "content_hash": content_hash(report, task=report.task, unit=row.unit, period=report.period, revision=1),
-    }
-
-
-def stored(report: ReportWrite, figures: dict[str, Any], warnings: list[ReportWarning]) -> dict[str, Any]:
-    """What a revision keeps of a report, as the writing statements read it."""
-    return {
-        "stage": report.stage.value,
-        "percent_complete": exact(report.percent_complete),
-        "progress": report.progress,
-        "problems": report.problems,
-        "next_steps": report.next_steps,
-        "client_as_of": report.as_of.isoformat() if report.as_of else None,
-        "warnings": [{"code": warning.code.value, "detail": warning.detail} for warning in warnings],
-        "observations": [
-            {"target_id": figures[observation.target].id, "value": exact(observation.value)}
-            for observation in report.observations
-        ],
-    }
-
-
-async def _find_winners(connection: AsyncConnection, reports: Sequence[SubmissionCreate], taken: list[Taken]) -> None:
-    """Say which submission was there first, for reports that lost a race."""
-    lost = [
-        index for index, result in enumerate(taken) if result.faults and result.existing is None and result.id is None
-    ]
-    lost = [index for index in lost if taken[index].faults[0].code == "already_reported"]
-    if not lost:
-        return
-    again = await connection.execute(
-        _ABOUT,
-        {
-            "tasks": [reports[index].task for index in lost],
-            "units": [reports[index].unit for index in lost],
-            "periods": [reports[index].period for index in lost],
-        },
+def _row(identity: UUID, report: Report, result: Taken, figures: dict[str, Any]) -> dict[str, Any]:
+    about = result.about
+    kept = revision_of(
+        report.said,
+        figures,
+        result.warnings,
+        task=report.task,
+        unit=about["unit"],
+        period=report.period,
+        revision=1,
     )
-    for index, row in zip(lost, again, strict=True):
-        taken[index].existing = row.existing
+    result.content_hash = kept["content_hash"]
+    return {
+        **kept,
+        "id": str(identity),
+        "task_id": about["task_id"],
+        "unit_id": about["unit_id"],
+        "plan_id": about["plan_id"],
+        "battle_id": about["battle_id"],
+        "period": report.period,
+        "period_start": about["period_start"],
+        "obligation_id": about["obligation_id"],
+        "state": report.state,
+    }

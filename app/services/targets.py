@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, func, select
 
-from app.db import ReadQuery
+from app.db import Query
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
 from app.models import Battle, Indicator, Observation, Plan, Submission, Target, Task, Unit
@@ -55,8 +55,8 @@ _LISTING = Listing(
         "unquantified": Target.operator.is_(None),
     },
 )
-_BY_CODE = ReadQuery(_COLUMNS.where(Target.code == bindparam("code")))
-_OBSERVED = ReadQuery(
+_BY_CODE = Query(_COLUMNS.where(Target.code == bindparam("code")))
+_OBSERVED = Query(
     select(
         Submission.period,
         Unit.code.label("unit"),
@@ -78,9 +78,9 @@ _OBSERVED = ReadQuery(
 )
 
 
-def targets_where(condition: ColumnElement[bool]) -> ReadQuery:
+def targets_where(condition: ColumnElement[bool]) -> Query:
     """A query for the targets of some owners, in print order."""
-    return ReadQuery(_COLUMNS.where(condition).order_by(Target.sort_key))
+    return Query(_COLUMNS.where(condition).order_by(Target.sort_key))
 
 
 def target_shown(row: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from asyncpg import Record
 from sqlalchemy import bindparam, exists, literal, select
 
 from app.clock import SHANGHAI
-from app.db import ReadQuery
+from app.db import Query
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
 from app.models import Battle, Plan, Target, Task, TaskGroup, Unit
@@ -64,9 +64,9 @@ _LISTING = Listing(
         "without_targets": ~exists(select(literal(1)).where(Target.task_id == Task.id)),
     },
 )
-_BY_CODE = ReadQuery(_COLUMNS.where(Task.code == bindparam("code")))
+_BY_CODE = Query(_COLUMNS.where(Task.code == bindparam("code")))
 _TARGETS = targets_where(Target.task_id == bindparam("task"))
-_UNIT_BY_CODE = ReadQuery(select(Unit.id).where(Unit.code == bindparam("code")))
+_UNIT_BY_CODE = Query(select(Unit.id).where(Unit.code == bindparam("code")))
 
 _ITEM, _DETAIL = "task-item", "task"
 # A release that renders tasks differently must not be taken for the one before it.

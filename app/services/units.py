@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ARRAY, Text, bindparam, distinct, exists, func, literal, or_, select
 
-from app.db import ReadQuery
+from app.db import Query
 from app.domain.plan import AssignmentRole
 from app.domain.search import EntryKind
 from app.errors import AmbiguousError, Fault, NotFoundError, UnknownUnitError
@@ -90,9 +90,9 @@ _LISTING = Listing(
         "q": matching(EntryKind.UNIT, Unit.code),
     },
 )
-_BY_CODE = ReadQuery(_COLUMNS.where(Unit.code == bindparam("code")))
+_BY_CODE = Query(_COLUMNS.where(Unit.code == bindparam("code")))
 
-_RESOLVE = ReadQuery(
+_RESOLVE = Query(
     select(Unit.id, Unit.code, Unit.name, Unit.region_code)
     .where(
         or_(
@@ -109,7 +109,12 @@ _RESOLVE = ReadQuery(
 
 
 async def resolve_unit(reader: Reader, name: str, *, scope: str | None, at: str = "/query") -> int:
-    """The key of the unit that ``name`` (a code or any printed name) means.
+    """The key of the unit that :func:`unit_named` finds."""
+    return int((await unit_named(reader, name, scope=scope, at=at))["id"])
+
+
+async def unit_named(reader: Reader, name: str, *, scope: str | None, at: str = "/query") -> Any:
+    """The ``id``, ``code`` and ``name`` of the unit that ``name`` (a code or any printed name) means.
 
     ``scope`` is a plan, battle, group or task code; its region narrows a name that several regions use. ``at`` is
     where the name was given, for the fault's pointer.
@@ -127,7 +132,7 @@ async def resolve_unit(reader: Reader, name: str, *, scope: str | None, at: str 
         candidates = [{"unit": row["code"], "name": row["name"]} for row in rows]
         fault = Fault(f"{at}/unit", "ambiguous_unit", f"“{name}”在 {len(rows)} 个地区都有,请改用单位编码")
         raise AmbiguousError(f"单位名称“{name}”不唯一", faults=[fault], candidates=candidates)
-    return int(rows[0]["id"])
+    return rows[0]
 
 
 async def list_units(reader: Reader, query: UnitQuery, known: Known) -> Rendered:

@@ -17,8 +17,7 @@ from app.main import create_app
 from app.schemas.obligation import CheckRead, ObligationPage
 from app.services.reader import Reader
 from app.settings import Settings
-from tests.api.test_query_counts import CountingPool
-from tests.conftest import Clone, serving
+from tests.conftest import Clone, CountingDatabase, serving
 
 CHECK = "/api/v1/deadlines/check"
 OBLIGATIONS = "/api/v1/obligations"
@@ -554,15 +553,15 @@ async def test_an_unchanged_answer_is_304(client: httpx.AsyncClient) -> None:
 
 
 @asynccontextmanager
-async def counting(database: str) -> AsyncGenerator[tuple[httpx.AsyncClient, CountingPool]]:
+async def counting(database: str) -> AsyncGenerator[tuple[httpx.AsyncClient, CountingDatabase]]:
     app = create_app(Settings(database_url=database))
     lifespan = app.router.lifespan_context
-    pools: list[CountingPool] = []
+    pools: list[CountingDatabase] = []
 
     @asynccontextmanager
     async def counted(of: FastAPI) -> AsyncGenerator[dict[str, Any]]:
         async with lifespan(of) as state:
-            pools.append(CountingPool(state["reader"].pool))
+            pools.append(CountingDatabase(state["reader"].pool))
             yield {**state, "reader": Reader(pools[0], FragmentCache(0))}
 
     app.router.lifespan_context = counted

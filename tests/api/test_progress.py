@@ -31,8 +31,7 @@ from app.main import create_app
 from app.schemas.progress import RollUpRead, TaskProgressRead
 from app.services.reader import Reader
 from app.settings import Settings
-from tests.api.test_query_counts import CountingPool
-from tests.conftest import Clone, serving
+from tests.conftest import Clone, CountingDatabase, serving
 
 PLAN, BATTLE = "431228-2023", "431228-2023-6"
 NOON = time(12, tzinfo=SHANGHAI)
@@ -54,7 +53,7 @@ def days_of(year: int) -> list[date]:
 class Hall:
     """A service on a database of its own, the clock it goes by, and the statements that reading took."""
 
-    def __init__(self, client: httpx.AsyncClient, connection: Any, pool: CountingPool) -> None:
+    def __init__(self, client: httpx.AsyncClient, connection: Any, pool: CountingDatabase) -> None:
         self.client = client
         self.connection = connection
         self.pool = pool
@@ -113,7 +112,7 @@ async def opened(clone: Clone) -> AsyncGenerator[Hall]:
         @asynccontextmanager
         async def counted(of: FastAPI) -> AsyncGenerator[dict[str, Any]]:
             async with lifespan(of) as state:
-                yield {**state, "reader": Reader(CountingPool(state["reader"].pool), FragmentCache(0))}
+                yield {**state, "reader": Reader(CountingDatabase(state["reader"].pool), FragmentCache(0))}
 
         app.router.lifespan_context = counted
         try:

@@ -4,18 +4,16 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
-from app.db import ReadPool, ReadQuery
 from app.fragments import FragmentCache
 from app.main import create_app
 from app.services.reader import Reader
 from app.settings import Settings
-from tests.conftest import serving
+from tests.conftest import CountingDatabase, serving
 
 CACHE_SIZES = (0, 20_000)
 BATTLE = "431228-2023-4"
@@ -59,30 +57,10 @@ SINGLE: dict[str, int] = {
 }
 
 
-class CountingPool(ReadPool):
-    """Delegates to an open pool, and keeps the statements it was asked for."""
-
-    def __init__(self, pool: ReadPool) -> None:
-        super().__init__(pool._pool)
-        self.statements: list[str] = []
-
-    async def fetch(self, query: ReadQuery, **given: Any) -> list[asyncpg.Record]:
-        self.statements.append(query.sql)
-        return await super().fetch(query, **given)
-
-    async def fetch_row(self, query: ReadQuery, **given: Any) -> asyncpg.Record | None:
-        self.statements.append(query.sql)
-        return await super().fetch_row(query, **given)
-
-    async def fetch_value(self, query: ReadQuery, **given: Any) -> Any:
-        self.statements.append(query.sql)
-        return await super().fetch_value(query, **given)
-
-
 class CountingClient:
     """A client that says how many statements an answer took."""
 
-    def __init__(self, client: httpx.AsyncClient, reader: Reader, pool: CountingPool, *, cached: bool) -> None:
+    def __init__(self, client: httpx.AsyncClient, reader: Reader, pool: CountingDatabase, *, cached: bool) -> None:
         self.client = client
         self.reader = reader
         self.pool = pool
@@ -112,13 +90,13 @@ async def counting(database: str, request: pytest.FixtureRequest) -> AsyncGenera
     @asynccontextmanager
     async def counted(of: FastAPI) -> AsyncGenerator[dict[str, Any]]:
         async with lifespan(of) as state:
-            readers.append(Reader(CountingPool(state["reader"].pool), FragmentCache(request.param)))
+            readers.append(Reader(CountingDatabase(state["reader"].pool), FragmentCache(request.param)))
             yield {**state, "reader": readers[0]}
 
     app.router.lifespan_context = counted
     async with serving(app) as client:
         pool = readers[0].pool
-        assert isinstance(pool, CountingPool)
+        assert isinstance(pool, CountingDatabase)
         yield CountingClient(client, readers[0], pool, cached=request.param > 0)
 
 

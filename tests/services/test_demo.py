@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from app.db import ReadPool, create_engine, open_read_pool
+from app.db import Database, open_read_pool, open_write_pool
 from app.fragments import FragmentCache
 from app.main import create_app
 from app.services.reader import Reader
@@ -18,12 +18,8 @@ THEN = "2023-05-21T00:00:00+08:00"
 
 
 async def fill(url: str) -> DemoReport:
-    engine = create_engine(url)
-    try:
-        async with open_read_pool(url, size=1) as pool:
-            return await fill_demo(engine, Reader(ReadPool(pool), FragmentCache(0)))
-    finally:
-        await engine.dispose()
+    async with open_read_pool(url, size=1) as reads, open_write_pool(url, size=1) as writes:
+        return await fill_demo(Database(writes), Reader(Database(reads), FragmentCache(0)))
 
 
 @asynccontextmanager
