@@ -18,6 +18,7 @@
 ``slug`` is the last part of the problem's type URI and never changes; ``remedy`` is what its page advises.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -58,11 +59,11 @@ class AppError(Exception):
     title: ClassVar[str]
     remedy: ClassVar[str]
 
-    def __init__(self, detail: str, *, faults: list[Fault] | None = None, **extra: Any) -> None:
+    def __init__(self, detail: str, *, faults: Sequence[Fault] = (), **extra: Any) -> None:
         """Keep the detail, the faults, and extension members of the problem such as ``candidates``."""
         super().__init__(detail)
         self.detail = detail
-        self.faults = faults or []
+        self.faults = faults
         self.extra = extra
 
 

@@ -1,5 +1,6 @@
 """The application, wired together; nothing else happens here."""
 
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TypedDict
@@ -64,6 +65,16 @@ class State(TypedDict):
     metrics: Metrics
 
 
+def _settle() -> None:
+    """Tell the garbage collector that what is there once the service is up stays, and that requests clean up well.
+
+    Looking through it all for every few hundred objects of a request took a quarter of the time of a large form.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 def create_app(settings: Settings | None = None, *, clock: Clock = system_clock) -> FastAPI:
     """Build the application; without ``settings`` they are read from the environment.
 
@@ -84,6 +95,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
             open_write_pool(settings.database_url or url, size=size) as writes,
         ):
             reader = Reader(Database(reads), FragmentCache(settings.fragment_cache_size))
+            _settle()
             yield {"reader": reader, "writes": Database(writes), "clock": clock, "metrics": metrics}
 
     app = FastAPI(

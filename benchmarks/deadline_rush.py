@@ -109,18 +109,19 @@ def create_served() -> FastAPI:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of sending reports: how many go with a request, how bare takes them and how the service does."""
+    """One way of sending reports: how many go with a request, what is wanted, and what the service answers."""
 
     name: str
     reports: int
     least: float
     status: int
+    connections: int = 32
 
 
 WAYS = (
     Way("one report", 1, ONE_AT_LEAST, 201),
     Way(f"form of {TASKS}", TASKS, MANY_AT_LEAST, 200),
-    Way(f"batch of {BATCH}", BATCH, MANY_AT_LEAST, 200),
+    Way(f"batch of {BATCH}", BATCH, MANY_AT_LEAST, 200, 8),
 )
 
 
@@ -195,7 +196,9 @@ async def _ratios(servers: dict[str, Served], supply: Supply, *, rounds: int, se
                 # Made beforehand, so that making them is not measured.
                 requests = [send(rows) for rows in supply.offer(way.reports, int(length * MOST_A_SECOND / way.reports))]
                 before = server.cpu_seconds()
-                seen = await drive(server.port, iter(requests), seconds=length, status=status)
+                seen = await drive(
+                    server.port, iter(requests), seconds=length, status=status, connections=way.connections
+                )
                 supply.take(way.reports, seen.answers)
                 if seen.unexpected or seen.answers == len(requests):
                     raise RuntimeError(f"{way.name}, {name}: {seen.unexpected} wrong of {seen.answers} answers")

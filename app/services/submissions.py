@@ -7,7 +7,7 @@ is complete in itself, so that a single report needs no transaction around it.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -57,11 +57,13 @@ def figures_of(code: str, *, task: str, unit: str, start: str) -> str:
                g.value AS target_value, l.value AS previous
         FROM targets g JOIN indicators i ON i.id = g.indicator_id
         LEFT JOIN LATERAL (
-            SELECT n.value FROM submissions b
-            JOIN observations n ON (n.task_id, n.submission_id, n.revision)
-                                 = (b.task_id, b.id, {COUNTED_REVISION})
-            WHERE b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start} AND n.target_id = g.id
-              AND extract(year FROM b.period_start) = extract(year FROM {start})
+            SELECT n.value FROM submissions b, LATERAL (
+                SELECT n.value FROM observations n
+                WHERE (n.task_id, n.submission_id, n.revision) = (b.task_id, b.id, {COUNTED_REVISION})
+                  AND n.target_id = g.id LIMIT 1
+            ) n
+            WHERE b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
+              AND b.period_start >= date_trunc('year', {start})
             ORDER BY b.period_start DESC LIMIT 1
         ) l ON true
         WHERE g.code = {code}
@@ -71,19 +73,15 @@ def figures_of(code: str, *, task: str, unit: str, start: str) -> str:
 # One row a report and target that it names.
 _ABOUT = Query(
     text(f"""
-    SELECT w.n, t.id AS task_id, t.plan_id, t.battle_id, p.code AS plan, p.year, a.code AS battle, u.id AS unit_id,
-           u.code AS unit, u.name AS unit_name, o.id AS obligation_id, o.period_start,
-           greatest(o.lock_at, o.effective_due_at) AS lock_at, s.id AS existing, s.state, v.percent_complete,
-           c.target, f.*
+    SELECT w.n, t.id AS task_id, t.plan_id, t.battle_id, u.id AS unit_id, u.code AS unit, u.name AS unit_name,
+           o.id AS obligation_id, o.period_start, greatest(o.lock_at, o.effective_due_at) AS lock_at,
+           s.id AS existing, s.state, v.percent_complete, c.target, f.*
     FROM jsonb_to_recordset(CAST(:reports AS jsonb)) AS w(n int, task text, unit text, period text, targets jsonb)
     LEFT JOIN tasks t ON t.code = w.task
-    LEFT JOIN battles a ON a.id = t.battle_id
-    LEFT JOIN plans p ON p.id = t.plan_id
-    LEFT JOIN LATERAL (
-        SELECT x.id, x.code, x.name FROM units x WHERE x.code = w.unit
-        UNION SELECT y.id, y.code, y.name FROM unit_aliases a JOIN units y ON y.id = a.unit_id
-        WHERE a.name = w.unit AND a.region_code = p.region_code
-    ) u ON true
+    LEFT JOIN units u ON u.id = coalesce(
+        (SELECT x.id FROM units x WHERE x.code = w.unit),
+        -- A task's code begins with its region.
+        (SELECT a.unit_id FROM unit_aliases a WHERE a.name = w.unit AND a.region_code = split_part(t.code, '-', 1)))
     LEFT JOIN LATERAL (
         SELECT o.id, o.period_start, o.lock_at, o.effective_due_at FROM rules r
         JOIN obligations o ON o.rule_id = r.id AND o.unit_id = u.id AND o.period = w.period AND o.task_id = t.id
@@ -188,8 +186,8 @@ class Taken:
     about: Any = None
     id: UUID | None = None
     content_hash: str = ""
-    warnings: list[ReportWarning] = field(default_factory=list[ReportWarning])
-    faults: list[Fault] = field(default_factory=list[Fault])
+    warnings: Sequence[ReportWarning] = ()
+    faults: Sequence[Fault] = ()
     existing: UUID | None = None
 
 
@@ -226,7 +224,7 @@ async def take_known(
         if result.faults:
             continue
         seen.add(key)
-        result.warnings = warnings_of(report.said, row["year"], parse_period(report.period), row, figures)
+        result.warnings = warnings_of(report.said, plan_year(report.task), parse_period(report.period), row, figures)
         identity = uuid_utils.compat.uuid7()
         rows[identity] = (result, _row(identity, report, result, figures))
     if not write or not rows or (atomic and len(rows) < len(reports)):
@@ -237,7 +235,7 @@ async def take_known(
     lost = [
         index
         for index, result in enumerate(taken)
-        if result.id is None and result.existing is None and result.faults in ([], [_ALREADY_REPORTED])
+        if result.id is None and result.existing is None and (not result.faults or result.faults == [_ALREADY_REPORTED])
     ]
     if lost:
         await _explain_lost(db, [reports[index] for index in lost], [taken[index] for index in lost])
@@ -339,7 +337,7 @@ _GROWING = {Operator.GTE.value, Operator.GT.value, Operator.EQ.value, Operator.A
 def revision_of(
     said: ReportWrite,
     figures: dict[str, Any],
-    warnings: list[ReportWarning],
+    warnings: Sequence[ReportWarning],
     *,
     task: str,
     unit: str,
