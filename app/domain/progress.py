@@ -133,7 +133,7 @@ class Stretch(NamedTuple):
 class PointRefusal(NamedTuple):
     """A point of a schedule that cannot stand: its place in what was given, the field, a code, a Chinese sentence."""
 
-    index: int
+    place: int
     field: str
     code: str
     detail: str

@@ -51,9 +51,7 @@ class LightsRead(Read):
     """亮灯的阈值."""
 
     ahead_points: Figure = Field(description="高于序时进度多少个百分点起为超序时", examples=[10])
-    behind_points: Figure = Field(
-        description="低于序时进度至多多少个百分点为滞后,再低为严重滞后", examples=[30]
-    )
+    behind_points: Figure = Field(description="低于序时进度至多多少个百分点为滞后,再低为严重滞后", examples=[30])
 
 
 class PlanRead(Read):
