@@ -17,6 +17,7 @@ class ProgressPoint(Read):
     unit: UnitRef = Field(description="报送单位")
     state: SubmissionState
     revision: int = Field(description="所取的版本:当时有效的(已认定的);尚未认定的取最近报送的")
+    certified: bool = Field(description="该版本当时是否已认定;未认定的不计入任务、仗与总体方案的进度")
     stage: Stage
     percent_complete: Figure = Field(description="完成进度")
     scheduled: Figure = Field(description="期末的序时进度:该单位自定了节点的按节点,没有的按年度均匀推进")

@@ -48,12 +48,13 @@ _POINTS = (
     .correlate(Submission)
     .scalar_subquery()
 )
+_AS_OF = bindparam("as_of", type_=DateTime(timezone=True))
 _STATE = (
     select(SubmissionTransition.to_state)
     .where(
         SubmissionTransition.task_id == Submission.task_id,
         SubmissionTransition.submission_id == Submission.id,
-        SubmissionTransition.at <= bindparam("as_of", type_=DateTime(timezone=True)),
+        SubmissionTransition.at <= _AS_OF,
     )
     .order_by(SubmissionTransition.id.desc())
     .limit(1)
@@ -70,6 +71,7 @@ _SERIES = ReadQuery(
         Plan.ahead_points,
         Plan.behind_points,
         SubmissionRevision.revision,
+        func.coalesce(SubmissionRevision.certified_at <= _AS_OF, literal(value=False)).label("certified"),
         SubmissionRevision.stage,
         SubmissionRevision.percent_complete,
         _POINTS.label("points"),
@@ -159,6 +161,7 @@ def _point(row: Any) -> ProgressPoint:
         unit=UnitRef(unit=row["unit"], name=row["unit_name"]),
         state=row["state"],
         revision=row["revision"],
+        certified=row["certified"],
         stage=stage,
         percent_complete=percent,
         scheduled=scheduled,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, bindparam, select
+from sqlalchemy import ColumnElement, DateTime, bindparam, func, literal, select
 
 from app.db import ReadQuery
 from app.domain.search import EntryKind
@@ -64,7 +64,9 @@ _OBSERVED = ReadQuery(
         Submission.period,
         Unit.code.label("unit"),
         Observation.value,
-        (SubmissionRevision.certified_at <= bindparam("as_of", type_=DateTime(timezone=True))).label("certified"),
+        func.coalesce(
+            SubmissionRevision.certified_at <= bindparam("as_of", type_=DateTime(timezone=True)), literal(value=False)
+        ).label("certified"),
     )
     .select_from(Target)
     .join(Submission, Submission.task_id == Target.task_id)
