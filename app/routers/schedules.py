@@ -9,7 +9,7 @@ from app.errors import AmbiguousError, NotFoundError, PreconditionError, Unknown
 from app.routers.answers import answer, read_answers, step_answers
 from app.routers.submissions import MatchDep
 from app.schemas.base import AsOfQuery, TaskCode, UnitFilter
-from app.schemas.schedule import ScheduleQuery, ScheduleRead, ScheduleWrite, TaskScheduleRead
+from app.schemas.schedule import ScheduleQuery, ScheduleWrite, TaskSchedulesRead, UnitScheduleRead
 from app.services import schedules
 
 router = APIRouter(prefix="/tasks/{code}/schedules", tags=["submissions"])
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/tasks/{code}/schedules", tags=["submissions"])
 @router.get(
     "",
     summary="一项任务的序时进度",
-    response_model=TaskScheduleRead,
+    response_model=TaskSchedulesRead,
     responses=read_answers(NotFoundError, UnknownUnitError, AmbiguousError),
     openapi_extra=query_parameters(ScheduleQuery),
 )
@@ -30,7 +30,7 @@ async def list_schedules(code: TaskCode, taken: Annotated[Reading[ScheduleQuery]
 @router.get(
     "/{unit}",
     summary="一个单位对一项任务的序时进度",
-    response_model=ScheduleRead,
+    response_model=UnitScheduleRead,
     responses=read_answers(NotFoundError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
     openapi_extra=query_parameters(AsOfQuery),
 )
@@ -44,7 +44,7 @@ async def get_schedule(
 @router.put(
     "/{unit}",
     summary="自定序时进度",
-    response_model=ScheduleRead,
+    response_model=UnitScheduleRead,
     responses=step_answers(NotFoundError, PreconditionError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
 async def put_schedule(

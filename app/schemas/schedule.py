@@ -8,7 +8,14 @@ from app.schemas.base import AsOfQuery, Figure, Instant, Read, TaskCode, UnitFil
 from app.schemas.submission import Percent, Said
 from app.schemas.task import UnitRef
 
-__all__ = ["SchedulePoint", "SchedulePointWrite", "ScheduleQuery", "ScheduleRead", "ScheduleWrite", "TaskScheduleRead"]
+__all__ = [
+    "SchedulePoint",
+    "SchedulePointWrite",
+    "ScheduleQuery",
+    "ScheduleWrite",
+    "TaskSchedulesRead",
+    "UnitScheduleRead",
+]
 
 MonthCode = Annotated[
     str,
@@ -30,7 +37,7 @@ class SchedulePoint(Read):
     percent: Figure = Field(description="该月月末应完成的进度(%)", examples=[20])
 
 
-class ScheduleRead(Read):
+class UnitScheduleRead(Read):
     """The schedule of one unit for one task."""
 
     task: TaskCode
@@ -47,11 +54,11 @@ class ScheduleRead(Read):
     )
 
 
-class TaskScheduleRead(Read):
+class TaskSchedulesRead(Read):
     """The schedules of a task."""
 
     task: TaskCode
-    items: list[ScheduleRead] = Field(description="各报送单位的序时进度,按单位编码排序")
+    items: list[UnitScheduleRead] = Field(description="各报送单位的序时进度,按单位编码排序")
 
 
 class SchedulePointWrite(BaseModel):

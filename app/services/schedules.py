@@ -17,7 +17,7 @@ from app.errors import Fault, InvalidRequestError, NotFoundError, PreconditionEr
 from app.models import Obligation, Plan, ProgressSchedule, ScheduleStretch, Task, Unit
 from app.rendering import Known, Rendered, exact, render
 from app.schemas.base import AsOfQuery
-from app.schemas.schedule import SchedulePoint, ScheduleQuery, ScheduleRead, ScheduleWrite, TaskScheduleRead
+from app.schemas.schedule import SchedulePoint, ScheduleQuery, ScheduleWrite, TaskSchedulesRead, UnitScheduleRead
 from app.schemas.task import UnitRef
 from app.services.deadlines import parsed_period
 from app.services.obligations import brackets_of_tasks
@@ -88,7 +88,7 @@ async def list_schedules(reader: Reader, code: str, query: ScheduleQuery, known:
     unit = None if query.unit is None else await resolve_unit(reader, query.unit, scope=code)
     rows = await _rows(reader, task, query.as_of or now)
     items = [_schedule(code, row) for row in rows if unit in {None, row["id"]}]
-    return render(TaskScheduleRead(task=code, items=items), known)
+    return render(TaskSchedulesRead(task=code, items=items), known)
 
 
 async def get_schedule(
@@ -186,7 +186,7 @@ def _checked(year: int, wanted: ScheduleWrite) -> list[tuple[date, Decimal]]:
     return sorted(points)
 
 
-def _schedule(code: str, row: Record) -> ScheduleRead:
+def _schedule(code: str, row: Record) -> UnitScheduleRead:
     unit = UnitRef(unit=row["code"], name=row["name"])
     points = [(date.fromisoformat(day), Decimal(percent)) for day, percent in decoded(row["points"]) or ()]
     return _shown(code, unit, row["version"] or 0, points, reason=row["reason"], set_at=row["set_at"])
@@ -200,11 +200,11 @@ def _shown(
     *,
     reason: str | None,
     set_at: datetime | None,
-) -> ScheduleRead:
+) -> UnitScheduleRead:
     since = "" if set_at is None else f"自 {set_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S} 起"
     steps = "、".join(f"{day.month} 月末 {exact(percent)}%" for day, percent in points)
     course = f"按第 {version} 版节点推进:{steps}" if points else "按年度均匀推进"
-    return ScheduleRead(
+    return UnitScheduleRead(
         task=code,
         unit=unit,
         version=version,

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.clock import SHANGHAI
-from app.schemas.schedule import ScheduleRead, TaskScheduleRead
+from app.schemas.schedule import TaskSchedulesRead, UnitScheduleRead
 from tests.api.test_progress import BATTLE, NOON, PLAN, Hall, hall
 
 __all__ = ["hall"]
@@ -54,9 +54,9 @@ async def test_a_schedule_is_kept_shown_and_counts_from_its_instant_on(hall: Hal
         "explanation": "县农业农村局自 2023-04-12 12:00:01 起按第 1 版节点推进:5 月末 20%、12 月末 99.5%",
     }
     assert answer.json() == kept
-    assert ScheduleRead.model_validate_json(answer.content)
+    assert UnitScheduleRead.model_validate_json(answer.content)
     listed = await hall.client.get(f"/api/v1{PATH}")
-    assert TaskScheduleRead.model_validate_json(listed.content).task == TASK
+    assert TaskSchedulesRead.model_validate_json(listed.content).task == TASK
     assert listed.json() == {"task": TASK, "items": [kept]}
     one = await hall.client.get(f"/api/v1{PATH}/{CODE}")
     assert (one.json(), one.headers["etag"]) == (kept, answer.headers["etag"])
