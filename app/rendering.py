@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -11,7 +12,7 @@ __all__ = ["Known", "Rendered", "exact", "render", "tag_of"]
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A body and its strong ETag; ``body`` is ``None`` where the caller already has this very answer (304)."""
+    """A body and its ETag; ``body`` is ``None`` where the caller already has this very answer (304)."""
 
     etag: str
     body: bytes | None
@@ -30,12 +31,17 @@ class Known:
         """Read the header value; weak tags compare equal to strong ones (RFC 9110, 13.1.2)."""
         if not header:
             return _NOTHING
-        parts = [part.strip().removeprefix("W/") for part in header.split(",")]
+        parts = [_opaque(part.strip()) for part in header.split(",")]
         return cls(frozenset(parts), anything="*" in parts)
 
-    def __contains__(self, etag: object) -> bool:
-        """Whether the caller has the answer with this ETag."""
-        return self.anything or etag in self.tags
+    def __contains__(self, etag: str) -> bool:
+        """Whether the caller has the answer with this ETag, weak or strong."""
+        return self.anything or _opaque(etag) in self.tags
+
+
+def _opaque(etag: str) -> str:
+    """An ETag without the mark of weakness."""
+    return etag.removeprefix("W/")
 
 
 _NOTHING = Known(frozenset())
@@ -51,8 +57,14 @@ def tag_of(content: bytes) -> str:
     return f'"{hashlib.blake2b(content, digest_size=16).hexdigest()}"'
 
 
-def render(model: BaseModel, known: Known) -> Rendered:
-    """Dump a read schema to JSON and tag it."""
-    body = model.__pydantic_serializer__.to_json(model)
-    etag = tag_of(body)
+def render(model: BaseModel, known: Known, *, moving: Any = None) -> Rendered:
+    """Dump a read schema to JSON and tag it.
+
+    ``moving`` names members, as Pydantic's ``exclude`` does, that say nothing but the instant at which was asked. They
+    are left out of what is tagged, so the same figures asked a second later are known; and as they differ then, the
+    tag is weak (RFC 9110, 8.8.1).
+    """
+    dump = model.__pydantic_serializer__.to_json
+    body = dump(model)
+    etag = tag_of(body) if moving is None else f"W/{tag_of(dump(model, exclude=moving))}"
     return Rendered(etag, None if etag in known else body)

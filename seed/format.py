@@ -12,7 +12,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, model_validator
 
 from app.domain.plan import (
     Accumulation,
@@ -28,6 +28,8 @@ from app.domain.plan import (
     TaskForceRole,
     UnitKind,
 )
+from app.domain.progress import DEFAULT_JUMP_POINTS, DEFAULT_THRESHOLDS
+from app.rendering import exact
 
 __all__ = [
     "Anomaly",
@@ -36,11 +38,13 @@ __all__ = [
     "Figure",
     "Format",
     "Indicator",
+    "Lights",
     "Line",
     "Locator",
     "Name",
     "Phrase",
     "PlanFile",
+    "Points",
     "Region",
     "RegionCode",
     "Rule",
@@ -66,6 +70,11 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max
 Locator = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
 RegionCode = Annotated[str, StringConstraints(pattern=r"^\d{6}$")]
 Figure = Annotated[Decimal, Field(allow_inf_nan=False, max_digits=15, decimal_places=4)]
+Points = Annotated[
+    Decimal,
+    Field(ge=0, le=100, max_digits=5, decimal_places=2, allow_inf_nan=False),
+    PlainSerializer(exact, return_type=float | int, when_used="json"),
+]
 
 
 class Format(BaseModel):
@@ -218,6 +227,9 @@ class Schedule(Format):
     holiday_policy: HolidayPolicy = HolidayPolicy.NONE
     time_zone: Literal["Asia/Shanghai"] = "Asia/Shanghai"
     remind_days: int = Field(default=5, ge=0, le=60, description="提前几天提醒")
+    jump_points: Points = Field(
+        default=DEFAULT_JUMP_POINTS, description="完成进度比上期增加超过多少个百分点时提示核对;默认值是本系统的"
+    )
     first_period: str | None = Field(default=None, pattern=r"^\d{4}(-\d{2}|-Q[1-4]|-\d{2}-D[123]|-W\d{2})?$")
     last_period: str | None = Field(default=None, pattern=r"^\d{4}(-\d{2}|-Q[1-4]|-\d{2}-D[123]|-W\d{2})?$")
 
@@ -296,6 +308,17 @@ class SuperiorDocument(Format):
     issuer: Name
 
 
+class Lights(Format):
+    """亮灯: how many points above or below its schedule a task's light changes."""
+
+    ahead_points: Points = Field(
+        default=DEFAULT_THRESHOLDS.ahead_points, description="高于序时进度多少个百分点起为超序时"
+    )
+    behind_points: Points = Field(
+        default=DEFAULT_THRESHOLDS.behind_points, description="低于序时进度至多多少个百分点为滞后,再低为严重滞后"
+    )
+
+
 class PlanFile(Sources):
     """``plan.yaml``: the document itself, and what belongs to no single battle."""
 
@@ -312,6 +335,9 @@ class PlanFile(Sources):
         default_factory=list[str], description="不作为依据的部分(如重复印出的附件),审核时略过"
     )
     targets: list[Target] = Field(default_factory=list[Target])
+    lights: Lights = Field(
+        default_factory=Lights, description="亮灯的阈值;省略则为 10 与 30 个百分点(银川市公布的规则)"
+    )
 
 
 class Unit(Format):

@@ -143,6 +143,7 @@ class _Load:
         names = ("year", "title", "short_title", "document_number", "issuer", "issued_on", "objective")
         row: Row = {name: getattr(content, name) for name in names}
         row |= {"code": code, "sort_key": code, "region_code": self.region, "seed_digest": self.source.digest}
+        row |= content.lights.model_dump()
         plan = (await self.table.sync(Plan, [row], ["code"], within=Plan.code == code))[code,]
         superior = [
             {"plan_id": plan, "position": position, **document.model_dump()}

@@ -18,6 +18,8 @@ __all__ = [
     "RuleUnitRole",
     "TaskForceRole",
     "UnitKind",
+    "battle_of",
+    "plan_of",
 ]
 
 
@@ -165,3 +167,13 @@ class AnomalyKind(Labelled):
     OMISSION = "omission", "遗漏"
     AMBIGUITY = "ambiguity", "表述不明"
     NAMING = "naming", "名称不一"
+
+
+def plan_of(code: str) -> str:
+    """The code of the plan that the code of a battle, group or task begins with."""
+    return "-".join(code.split("-")[:2])
+
+
+def battle_of(code: str) -> str:
+    """The code of the battle that the code of a group or task begins with."""
+    return "-".join(code.split("-")[:3])

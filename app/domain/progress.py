@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
-from operator import itemgetter
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from app.domain.plan import Accumulation, Labelled
@@ -22,16 +22,20 @@ __all__ = [
     "DEFAULT_THRESHOLDS",
     "Figure",
     "Light",
+    "PointRefusal",
     "Refusal",
     "ReportWarning",
     "Stage",
+    "Stretch",
     "Thresholds",
     "WarningCode",
     "check_report",
     "deviation",
     "light",
     "refuse_report",
+    "refuse_schedule",
     "schedule_progress",
+    "stretches",
 ]
 
 _HUNDRED: Final = Decimal(100)
@@ -117,6 +121,24 @@ class Refusal(NamedTuple):
     detail: str
 
 
+class Stretch(NamedTuple):
+    """A span over which a schedule grows evenly: what is due at the end of its first and of its last day."""
+
+    from_day: date
+    to_day: date
+    from_percent: Decimal
+    to_percent: Decimal
+
+
+class PointRefusal(NamedTuple):
+    """A point of a schedule that cannot stand: its place in what was given, the field, a code, a Chinese sentence."""
+
+    place: int
+    field: str
+    code: str
+    detail: str
+
+
 def schedule_progress(year: int, day: date, points: Sequence[tuple[date, Decimal]] = ()) -> Decimal:
     """Return how many per cent (0-100, two decimals) of a year's work should be done at the end of ``day``.
 
@@ -125,18 +147,50 @@ def schedule_progress(year: int, day: date, points: Sequence[tuple[date, Decimal
     from each to the next, and holds after the last. Before the year it is 0.
 
     Raises:
-        ValueError: a point lies outside the year or outside 0-100, two are on one day, or the schedule falls; in
-            Chinese.
+        ValueError: the points make no schedule (see :func:`refuse_schedule`); in Chinese.
     """
-    start, end = date(year, 1, 1), date(year, 12, 31)
-    course = [(start.toordinal() - 1, Decimal(0)), *_checked(points, start, end)]
-    if not points:
-        course.append((end.toordinal(), _HUNDRED))
-    at = min(max(day.toordinal(), course[0][0]), course[-1][0])
-    # The first stretch that ends at or after the day.
-    stretch = max(bisect_left(course, at, key=itemgetter(0)), 1)
-    (left, low), (right, high) = course[stretch - 1 : stretch + 1]
-    return (low + (high - low) * (at - left) / (right - left)).quantize(_CENT, ROUND_HALF_UP)
+    course = stretches(year, points)
+    at = min(max(day, course[0].from_day), course[-1].to_day)
+    left, right, low, high = course[bisect_left(course, at, key=attrgetter("to_day"))]
+    return (low + (high - low) * (at - left).days / (right - left).days).quantize(_CENT, ROUND_HALF_UP)
+
+
+def stretches(year: int, points: Sequence[tuple[date, Decimal]] = ()) -> list[Stretch]:
+    """Return a schedule as the stretches it is made of, in order, the first from the last day before the year.
+
+    Each begins where the one before it ends, so the schedule at a day is the sum of what each has risen by then.
+
+    Raises:
+        ValueError: the points make no schedule (see :func:`refuse_schedule`); in Chinese.
+    """
+    refused = refuse_schedule(year, points)
+    if refused:
+        raise ValueError(refused[0].detail)
+    course = [(date(year - 1, 12, 31), Decimal(0)), *(sorted(points) or [(date(year, 12, 31), _HUNDRED)])]
+    return [Stretch(left, right, low, high) for (left, low), (right, high) in pairwise(course)]
+
+
+def refuse_schedule(year: int, points: Sequence[tuple[date, Decimal]]) -> list[PointRefusal]:
+    """Return why ``points`` make no schedule of a year; empty where they do.
+
+    A point may not lie outside the year or outside 0-100, no two on one day, and the schedule may not fall.
+    """
+    found: list[PointRefusal] = []
+    for index, (day, percent) in enumerate(points):
+        if day.year != year:
+            found.append(PointRefusal(index, "period", "outside_year", f"序时进度的节点须在 {year} 年内:{day}"))
+        if not 0 <= percent <= _HUNDRED:
+            detail = f"序时进度须在 0 至 100 之间:{day} 为 {_plain(percent)}"
+            found.append(PointRefusal(index, "percent", "out_of_range", detail))
+    ordered = sorted(range(len(points)), key=lambda index: points[index])
+    for earlier, later in pairwise(ordered):
+        (day, percent), (next_day, next_percent) = points[earlier], points[later]
+        if day == next_day:
+            found.append(PointRefusal(later, "period", "repeated", f"序时进度的节点重复:{day}"))
+        elif next_percent < percent:
+            detail = f"序时进度不能回落:{next_day} 的 {_plain(next_percent)} 低于 {day} 的 {_plain(percent)}"
+            found.append(PointRefusal(later, "percent", "falls", detail))
+    return found
 
 
 def deviation(actual: Decimal, scheduled: Decimal) -> Decimal:
@@ -239,22 +293,6 @@ def refuse_report(stage: Stage, percent: Decimal) -> list[Refusal]:
             return [Refusal("stage", "full_not_completed", "完成进度为 100 时,阶段须为已完成")]
         case _:
             return []
-
-
-def _checked(points: Sequence[tuple[date, Decimal]], start: date, end: date) -> list[tuple[int, Decimal]]:
-    """The points of a schedule in order, by day number."""
-    ordered = sorted(points)
-    for day, percent in ordered:
-        if not start <= day <= end:
-            raise ValueError(f"序时进度的节点须在 {start.year} 年内:{day}")
-        if not 0 <= percent <= _HUNDRED:
-            raise ValueError(f"序时进度须在 0 至 100 之间:{day} 为 {_plain(percent)}")
-    for (day, percent), (next_day, next_percent) in pairwise(ordered):
-        if day == next_day:
-            raise ValueError(f"序时进度的节点重复:{day}")
-        if next_percent < percent:
-            raise ValueError(f"序时进度不能回落:{next_day} 的 {_plain(next_percent)} 低于 {day} 的 {_plain(percent)}")
-    return [(day.toordinal(), percent) for day, percent in ordered]
 
 
 def _off_schedule(off: Decimal, scheduled: Decimal) -> str:

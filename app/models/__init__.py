@@ -7,6 +7,7 @@ from app.models.material import Material
 from app.models.obligation import ComplianceCount, Extension, Obligation, Waiver
 from app.models.plan import Plan, Region, SuperiorDocument
 from app.models.rule import Rule, RuleUnit, RuleVersion
+from app.models.schedule import ProgressSchedule, ScheduleStretch
 from app.models.search import SearchEntry
 from app.models.submission import Observation, Submission, SubmissionRevision, SubmissionTransition
 from app.models.target import Indicator, Target
@@ -26,10 +27,12 @@ __all__ = [
     "Obligation",
     "Observation",
     "Plan",
+    "ProgressSchedule",
     "Region",
     "Rule",
     "RuleUnit",
     "RuleVersion",
+    "ScheduleStretch",
     "SearchEntry",
     "Submission",
     "SubmissionRevision",

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from app.deps import Reading, query_parameters, reading
 from app.errors import AmbiguousError, InvalidCursorError, NotFoundError, UnknownUnitError
 from app.routers.answers import answer, read_answers
-from app.schemas.base import NoQuery, TargetCode
+from app.schemas.base import AsOfQuery, TargetCode
 from app.schemas.target import TargetDetail, TargetPage, TargetQuery
 from app.services import targets
 
@@ -29,7 +29,13 @@ async def list_targets(taken: Annotated[Reading[TargetQuery], reading(TargetQuer
     return answer(await targets.list_targets(taken.reader, taken.query, taken.known))
 
 
-@router.get("/{code}", summary="一个目标", response_model=TargetDetail, responses=read_answers(NotFoundError))
-async def get_target(code: TargetCode, taken: Annotated[Reading[NoQuery], reading(NoQuery)]) -> Response:
-    """指标、比较方式、目标值、计量单位、完成日期、原文短语,以及各期报送的数值。"""
-    return answer(await targets.get_target(taken.reader, code, taken.known))
+@router.get(
+    "/{code}",
+    summary="一个目标",
+    response_model=TargetDetail,
+    responses=read_answers(NotFoundError),
+    openapi_extra=query_parameters(AsOfQuery),
+)
+async def get_target(code: TargetCode, taken: Annotated[Reading[AsOfQuery], reading(AsOfQuery)]) -> Response:
+    """指标、比较方式、目标值、计量单位、完成日期、原文短语,以及各期报送的数值;as_of 可回到过去任一时刻。"""
+    return answer(await targets.get_target(taken.reader, code, taken.query, taken.known, now=taken.now))

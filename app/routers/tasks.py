@@ -22,7 +22,7 @@ router = APIRouter(prefix="/tasks", tags=["tasks"])
     openapi_extra=query_parameters(TaskQuery),
 )
 async def list_tasks(taken: Annotated[Reading[TaskQuery], reading(TaskQuery)]) -> Response:
-    """按方案、仗、组、责任单位与角色、关键词、有无目标筛选任务,每项任务附全部责任括注。
+    """按方案、仗、组、责任单位与角色、关键词、有无目标、阶段与亮灯筛选任务,每项任务附全部责任括注。
 
     例:`/api/v1/tasks?unit=县发展与改革局&role=lead` 列出县发改局牵头的任务。
     """

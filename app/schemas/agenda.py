@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.domain.deadlines import ObligationStatus
 from app.schemas.base import (
-    AskedInstant,
+    AsOf,
     BattleCode,
     Instant,
     ListQuery,
@@ -52,9 +52,7 @@ class DeadlineQuery(ListQuery):
     unit: UnitFilter | None = Field(
         default=None, description="只要该单位的,份数也只计该单位的:编码,或文件中印出的任一名称"
     )
-    as_of: AskedInstant | None = Field(
-        default=None, description="截至哪一时刻(RFC 3339,须带时区);省略为现在。所答为当时的情形"
-    )
+    as_of: AsOf = None
     sort: Literal["due_at", "-due_at"] = Field(default="due_at", description="排序:按期限;前加 - 为倒序")
 
 

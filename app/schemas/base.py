@@ -20,6 +20,8 @@ from app.clock import SHANGHAI
 from app.rendering import exact
 
 __all__ = [
+    "AsOf",
+    "AsOfQuery",
     "AskedInstant",
     "BattleCode",
     "Figure",
@@ -116,6 +118,10 @@ Instant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 AskedInstant = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
+AsOf = Annotated[
+    AskedInstant | None,
+    Field(description="截至哪一时刻(RFC 3339,须带时区);省略为现在。所答为当时的情形"),
+]
 PeriodCode = Annotated[
     str,
     StringConstraints(pattern=r"^\d{4}(-\d{2}|-Q[1-4]|-\d{2}-D[123]|-W\d{2})?$"),
@@ -138,6 +144,14 @@ class NoQuery(BaseModel):
     """A resource without query parameters: any is refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class AsOfQuery(BaseModel):
+    """A resource that can be asked for as it was."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    as_of: AsOf = None
 
 
 class ListQuery(BaseModel):

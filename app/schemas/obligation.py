@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.domain.deadlines import LateStage, ObligationStatus, WaiverKind
 from app.schemas.base import (
     AskedInstant,
+    AsOf,
     BattleCode,
     Figure,
     Instant,
@@ -39,8 +40,6 @@ __all__ = [
     "WaiverRead",
 ]
 
-_AS_OF = "截至哪一时刻(RFC 3339,须带时区);省略为现在。所答为当时的情形"
-
 
 class ObligationQuery(ListQuery):
     """Filters of the obligation list."""
@@ -52,7 +51,7 @@ class ObligationQuery(ListQuery):
     task: TaskCode | None = Field(default=None, description="只要该任务的")
     period: PeriodCode | None = Field(default=None, description="只要该报送期的")
     status: ObligationStatus | None = Field(default=None, description="只要处于该状态的")
-    as_of: AskedInstant | None = Field(default=None, description=_AS_OF)
+    as_of: AsOf = None
     sort: Literal["due_at", "-due_at"] = Field(default="due_at", description="排序:按期限;前加 - 为倒序")
 
 
@@ -145,7 +144,7 @@ class ComplianceQuery(BaseModel):
     from_: PeriodCode | None = Field(default=None, alias="from", description="起始报送期(含)")
     to: PeriodCode | None = Field(default=None, description="截止报送期(含)")
     group_by: Literal["unit", "battle", "period", "task", "region"] = Field(default="unit", description="按什么分组")
-    as_of: AskedInstant | None = Field(default=None, description=_AS_OF)
+    as_of: AsOf = None
     sort: Literal["key", "-key", "timeliness", "-timeliness", "late", "-late", "missed", "-missed"] = Field(
         default="key", description="排序;前加 - 为倒序"
     )

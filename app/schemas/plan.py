@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.schemas.base import ListQuery, PageRead, PlanCode, Read
+from app.schemas.base import Figure, ListQuery, PageRead, PlanCode, Read
 
-__all__ = ["PlanCounts", "PlanPage", "PlanQuery", "PlanRead", "RegionRead", "SuperiorDocumentRead"]
+__all__ = ["LightsRead", "PlanCounts", "PlanPage", "PlanQuery", "PlanRead", "RegionRead", "SuperiorDocumentRead"]
 
 
 class PlanQuery(ListQuery):
@@ -47,6 +47,13 @@ class PlanCounts(Read):
     anomalies: int = Field(description="原文疑点数")
 
 
+class LightsRead(Read):
+    """亮灯的阈值."""
+
+    ahead_points: Figure = Field(description="高于序时进度多少个百分点起为超序时", examples=[10])
+    behind_points: Figure = Field(description="低于序时进度至多多少个百分点为滞后,再低为严重滞后", examples=[30])
+
+
 class PlanRead(Read):
     """A plan."""
 
@@ -60,6 +67,7 @@ class PlanRead(Read):
     issued_on: date = Field(description="成文日期", examples=["2023-03-27"])
     objective: str = Field(description="总目标(概括)")
     superior_documents: list[SuperiorDocumentRead] = Field(description="所依据的上级文件")
+    lights: LightsRead = Field(description="亮灯的阈值,为方案的参数")
     counts: PlanCounts
 
 

@@ -42,6 +42,7 @@ class ScheduleRead(Read):
     holiday_policy: HolidayPolicy
     time_zone: str = Field(description="时区", examples=["Asia/Shanghai"])
     remind_days: int = Field(description="提前几天提醒", examples=[5])
+    jump_points: Figure = Field(description="完成进度比上期增加超过多少个百分点时提示核对", examples=[40])
     first_period: str | None = Field(description="首个报送期", examples=["2023-04"])
     last_period: str | None = Field(description="最后一个报送期", examples=["2023-12"])
 

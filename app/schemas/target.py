@@ -98,7 +98,7 @@ class ObservedValue(Read):
     period: PeriodCode
     unit: str = Field(description="报送单位编码", examples=["431228-nyncj"])
     value: Figure = Field(description="数值")
-    certified: bool = Field(description="是否已认定;未认定的取最新一版")
+    certified: bool = Field(description="当时是否已认定;未认定的取最近报送的一版")
 
 
 class TargetDetail(TargetRead):
@@ -106,4 +106,4 @@ class TargetDetail(TargetRead):
 
     model_config = ConfigDict(json_schema_extra={"example": {**EXAMPLE, "observations": []}})
 
-    observations: list[ObservedValue] = Field(description="各期报送的数值,早的在前")
+    observations: list[ObservedValue] = Field(description="各期报送的数值,早的在前;尚未报送的草稿不列")

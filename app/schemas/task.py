@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, JsonValue
 from app.domain.plan import AssignmentRole
 from app.domain.progress import Light, Stage
 from app.schemas.base import (
+    AskedInstant,
     BattleCode,
     GroupCode,
     ListQuery,
@@ -51,7 +52,10 @@ class TaskQuery(ListQuery):
     stage: Stage | None = Field(
         default=None, description="只要处于该阶段的(按各报送单位最新的认定进度;没有认定进度的为未启动)"
     )
-    light: Light | None = Field(default=None, description="只要亮该档灯的(按今日的序时进度;没有认定进度的不亮灯)")
+    light: Light | None = Field(default=None, description="只要亮该档灯的(按当日的序时进度;没有认定进度的不亮灯)")
+    as_of: AskedInstant | None = Field(
+        default=None, description="stage 与 light 截至哪一时刻(RFC 3339,须带时区);省略为现在。其他条件不随时刻而变"
+    )
     has_targets: bool | None = Field(default=None, description="是否设有目标")
     sort: TaskSort = Field(default="code", description="排序;前加 - 为倒序")
 

@@ -160,7 +160,9 @@ async def list_deadlines(reader: Reader, query: DeadlineQuery, known: Known, *, 
         await _refuse_unknown(reader, query.rule, query.plan)
     owing = await _outstanding(reader, page.rows, filters, as_of)
     items = [_deadline(row, shown, as_of) for row, shown in zip(page.rows, owing, strict=True)]
-    return render(DeadlinePage(items=items, next_cursor=page.next_cursor, total=page.total), known)
+    answer = DeadlinePage(items=items, next_cursor=page.next_cursor, total=page.total)
+    # The sentences tell the other members over again, and beyond them only the instant.
+    return render(answer, known, moving={"items": {"__all__": {"explanation"}}})
 
 
 def _span(query: DeadlineQuery, as_of: datetime) -> tuple[datetime, datetime]:

@@ -19,7 +19,7 @@ from app.models import Battle, ComplianceCount, Obligation, Plan, Region, Rule, 
 from app.pagination import Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.obligation import ComplianceQuery, ComplianceRead, ComplianceRow, Ratio
-from app.services.deadlines import parsed_period, rule_in_force, status_at
+from app.services.deadlines import RuleInForce, ambiguous_rule, parsed_period, rules_in_force, status_at
 from app.services.reader import Reader
 
 __all__ = ["measure_compliance"]
@@ -142,11 +142,8 @@ async def measure_compliance(reader: Reader, query: ComplianceQuery, known: Know
         InvalidRequestError: the periods are not of the rule's frequency, or the first comes after the last.
         AmbiguousError: several plans have the rule with different frequencies, and ``plan`` was not given.
     """
-    rule = await rule_in_force(reader, query.rule, query.plan, several=True)
-    schedule = rule.schedule()
-    first = parsed_period(query.from_ or schedule["first_period"], "/query/from")
-    last = parsed_period(query.to or schedule["last_period"], "/query/to")
-    _check_range(schedule["frequency"], first, last)
+    rules = await rules_in_force(reader, query.rule, query.plan)
+    first, last = _range(rules, query)
     as_of = query.as_of or now
     live = query.as_of is not None or query.group_by not in _NOW
     found = await reader.pool.fetch(
@@ -167,9 +164,28 @@ async def measure_compliance(reader: Reader, query: ComplianceQuery, known: Know
         group_by=query.group_by,
         items=rows,
         total=total,
-        explanation=_explain(rule.name, first, last, total),
+        explanation=_explain(rules[-1].name, first, last, total),
     )
-    return render(answer, known)
+    return render(answer, known, moving={"as_of"})
+
+
+def _range(rules: list[RuleInForce], query: ComplianceQuery) -> tuple[Period, Period]:
+    """The first and the last period asked for; by default all that any of the rules has."""
+    schedules = [rule.schedule() for rule in rules]
+    frequencies = {schedule["frequency"] for schedule in schedules}
+    if len(frequencies) > 1:
+        raise ambiguous_rule(rules, f"规则 {query.rule} 在各总体方案中的报送周期不同")
+    # Codes of one frequency are ordered as the periods are.
+    firsts = [schedule["first_period"] for schedule in schedules if schedule["first_period"] is not None]
+    lasts = [schedule["last_period"] for schedule in schedules if schedule["last_period"] is not None]
+    since, until = query.from_ or min(firsts, default=None), query.to or max(lasts, default=None)
+    missing = [name for name, value in (("from", since), ("to", until)) if value is None]
+    if since is None or until is None:
+        detail = f"规则 {query.rule} 没有写明起止报送期,请给出 {'、'.join(missing)}"
+        raise InvalidRequestError(detail, faults=[Fault(f"/query/{name}", "missing", detail) for name in missing])
+    first, last = parsed_period(since, "/query/from"), parsed_period(until, "/query/to")
+    _check_range(frequencies.pop(), first, last)
+    return first, last
 
 
 def _check_range(frequency: str, first: Period, last: Period) -> None:

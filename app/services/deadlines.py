@@ -40,11 +40,13 @@ from app.services.units import resolve_unit
 
 __all__ = [
     "RuleInForce",
+    "ambiguous_rule",
     "check_deadline",
     "effective_due",
     "list_obligations",
     "parsed_period",
     "rule_in_force",
+    "rules_in_force",
     "status_at",
     "was_waived",
 ]
@@ -223,24 +225,37 @@ class RuleInForce:
         return in_force[-1] if in_force else self._history[0][1]
 
 
-async def rule_in_force(
-    reader: Reader, code: str, plan: str | None, *, several: bool = False, at: str = "/query"
-) -> RuleInForce:
-    """The rule that a query or a body (``at``) names; with ``several`` that of the newest plan may stand for all.
+async def rule_in_force(reader: Reader, code: str, plan: str | None, *, at: str = "/query") -> RuleInForce:
+    """The rule that a query or a body (``at``) names.
 
     Raises:
         UnknownReferenceError: no rule of this code has a schedule.
         AmbiguousError: several plans have one, and ``plan`` was not given.
+    """
+    rules = await rules_in_force(reader, code, plan, at=at)
+    if len(rules) > 1:
+        raise ambiguous_rule(rules, f"规则 {code} 不唯一", at=at)
+    return rules[0]
+
+
+async def rules_in_force(reader: Reader, code: str, plan: str | None, *, at: str = "/query") -> list[RuleInForce]:
+    """The rules of a code, by the codes of the plans that have one.
+
+    Raises:
+        UnknownReferenceError: no rule of this code has a schedule.
     """
     rows = await reader.pool.fetch(_RULE, code=code, plan=plan)
     plans = list(dict.fromkeys(row["plan"] for row in rows))
     if not plans:
         fault = Fault(f"{at}/rule", "unknown_rule", f"没有按期报送的规则 {code}")
         raise UnknownReferenceError(f"没有按期报送的规则 {code};可用 /api/v1/rules 查找", faults=[fault])
-    if len(plans) > 1 and not several:
-        fault = Fault(f"{at}/plan", "ambiguous_rule", "多个总体方案都有此规则,请给出 plan")
-        raise AmbiguousError(f"规则 {code} 不唯一", faults=[fault], candidates=[{"plan": found} for found in plans])
-    return RuleInForce([row for row in rows if row["plan"] == plans[-1]])
+    return [RuleInForce([row for row in rows if row["plan"] == found]) for found in plans]
+
+
+def ambiguous_rule(rules: list[RuleInForce], detail: str, *, at: str = "/query") -> AmbiguousError:
+    """The error that says which plans have a rule, one of which must be named."""
+    fault = Fault(f"{at}/plan", "ambiguous_rule", "多个总体方案都有此规则,请给出 plan")
+    return AmbiguousError(detail, faults=[fault], candidates=[{"plan": rule.plan} for rule in rules])
 
 
 def parsed_period(code: str, pointer: str) -> Period:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import case, select, text
+from sqlalchemy import Select, case, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.deadlines import DueRule, due_of
@@ -16,7 +16,7 @@ from app.domain.plan import AssignmentRole, Frequency, HolidayPolicy, Obligor, U
 from app.domain.workdays import calendar_version
 from app.models import Assignment, Battle, Clause, Plan, Rule, RuleVersion, Task, Unit
 
-__all__ = ["due_rule", "expand_obligations"]
+__all__ = ["brackets_of_tasks", "due_rule", "expand_obligations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,6 @@ class _Reporter:
     unit: int
 
 
-_BRACKETS = (
-    select(Task.id, Task.battle_id, Battle.ordinal, Assignment.role, Unit.kind, Assignment.unit_id)
-    .join(Battle, Battle.id == Task.battle_id)
-    .join(Clause, (Clause.task_id == Task.id) | (Clause.task_group_id == Task.task_group_id))
-    .join(Assignment, Assignment.clause_id == Clause.id)
-    .join(Unit, Unit.id == Assignment.unit_id)
-    # The bracket of the item comes before that of its heading.
-    .order_by(Task.id, case((Clause.task_id.is_not(None), 0), else_=1), Clause.ordinal, Assignment.position)
-)
 # What is due already is history: only what lies ahead follows a change of rule, units or calendar.
 _UPSERT = text("""
     INSERT INTO obligations AS o (unit_id, plan_id, battle_id, rule_id, task_id, period, period_start, due_at,
@@ -79,6 +70,18 @@ def due_rule(schedule: dict[str, Any]) -> DueRule:
         holiday_policy=HolidayPolicy(schedule["holiday_policy"]),
         time_zone=ZoneInfo(schedule["time_zone"]),
         remind_days=schedule["remind_days"],
+    )
+
+
+def brackets_of_tasks() -> Select[Any, Any, Any, Any, Any, Any]:
+    """Every unit named in the brackets of tasks, in print order; the bracket of an item comes before its heading's."""
+    return (
+        select(Task.id, Task.battle_id, Battle.ordinal, Assignment.role, Unit.kind, Assignment.unit_id)
+        .join(Battle, Battle.id == Task.battle_id)
+        .join(Clause, (Clause.task_id == Task.id) | (Clause.task_group_id == Task.task_group_id))
+        .join(Assignment, Assignment.clause_id == Clause.id)
+        .join(Unit, Unit.id == Assignment.unit_id)
+        .order_by(Task.id, case((Clause.task_id.is_not(None), 0), else_=1), Clause.ordinal, Assignment.position)
     )
 
 
@@ -139,7 +142,9 @@ async def expand_obligations(connection: AsyncConnection, plan: int, *, now: dat
 async def _reporters(connection: AsyncConnection, plan: int) -> list[_Reporter]:
     """Who reports on which task of the plan, in print order."""
     brackets: dict[tuple[int, int, int], list[tuple[AssignmentRole, UnitKind, int]]] = {}
-    for task, battle, ordinal, role, kind, unit in await connection.execute(_BRACKETS.where(Task.plan_id == plan)):
+    for task, battle, ordinal, role, kind, unit in await connection.execute(
+        brackets_of_tasks().where(Task.plan_id == plan)
+    ):
         brackets.setdefault((task, battle, ordinal), []).append((AssignmentRole(role), UnitKind(kind), unit))
     return [
         _Reporter(task, battle, ordinal, unit)

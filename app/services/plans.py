@@ -20,7 +20,7 @@ from app.models import (
 )
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
-from app.schemas.plan import PlanCounts, PlanPage, PlanQuery, PlanRead, RegionRead, SuperiorDocumentRead
+from app.schemas.plan import LightsRead, PlanCounts, PlanPage, PlanQuery, PlanRead, RegionRead, SuperiorDocumentRead
 from app.services.counts import count_of, units_named
 from app.services.reader import Reader, decoded, page_request
 
@@ -58,6 +58,8 @@ _PLAN_COLUMNS: Statement = select(
     Plan.issuer,
     Plan.issued_on,
     Plan.objective,
+    Plan.ahead_points,
+    Plan.behind_points,
     _SUPERIOR.label("superior_documents"),
     count_of(Battle, Battle.plan_id == Plan.id).label("battles"),
     count_of(TaskGroup, TaskGroup.plan_id == Plan.id).label("groups"),
@@ -110,5 +112,6 @@ def _plan(row: Any) -> PlanRead:
         superior_documents=[
             SuperiorDocumentRead.model_validate(item) for item in decoded(row["superior_documents"] or "[]")
         ],
+        lights=LightsRead(ahead_points=row["ahead_points"], behind_points=row["behind_points"]),
         counts=PlanCounts.model_validate({name: row[name] for name in PlanCounts.model_fields}),
     )

@@ -1,111 +1,90 @@
-"""How far tasks are: the series of one, the standing of each, and battles and plans rolled up in SQL.
-
-A task stands where the newest certified reports of its reporting units put it: at their mean per cent, completed only
-when all are. Schedule and lights follow ``app.domain.progress``; a test holds the SQL equal to it.
-"""
+"""How far tasks are: the series of one, and battles and plans rolled up in SQL, as of any instant."""
 
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from sqlalchemy import Date, Numeric, and_, bindparam, case, cast, func, literal, or_, select
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import DateTime, Text, and_, bindparam, cast, func, literal, select
 
-from app.clock import SHANGHAI
 from app.db import Query
 from app.domain.periods import parse_period
-from app.domain.plan import Direction, Operator
-from app.domain.progress import DEFAULT_THRESHOLDS, Light, Stage, deviation, light, schedule_progress
+from app.domain.progress import Light, Stage, Thresholds, deviation, light, schedule_progress
 from app.errors import NotFoundError
-from app.models import Battle, Indicator, Observation, Plan, Submission, SubmissionRevision, Target, Task, Unit
-from app.rendering import Known, Rendered, render
+from app.models import (
+    Battle,
+    Plan,
+    ScheduleStretch,
+    Submission,
+    SubmissionRevision,
+    SubmissionTransition,
+    Target,
+    Task,
+    Unit,
+)
+from app.rendering import Known, Rendered, exact, render
+from app.schemas.base import AsOfQuery
 from app.schemas.progress import ProgressPoint, RollUpRead, TaskProgressRead
 from app.schemas.task import UnitRef
-from app.services.reader import Reader
+from app.services.reader import Reader, decoded
+from app.services.standing import (
+    at_instant,
+    light_by,
+    reached_by,
+    revision_shown,
+    schedule_version,
+    standing_of_targets,
+    standing_of_task,
+)
 
-__all__ = ["get_task_progress", "light_of_task", "roll_up_battle", "roll_up_plan", "stage_of_task"]
+__all__ = ["get_task_progress", "roll_up_battle", "roll_up_plan"]
 
-_DAY = bindparam("today", type_=Date)
-
-
-def _in_force(revision: Any) -> Any:
-    return and_(
-        SubmissionRevision.task_id == Submission.task_id,
-        SubmissionRevision.submission_id == Submission.id,
-        SubmissionRevision.revision == revision,
+_POINTS = (
+    select(func.json_agg(func.json_build_array(ScheduleStretch.to_day, cast(ScheduleStretch.to_percent, Text))))
+    .where(
+        ScheduleStretch.task_id == Submission.task_id,
+        ScheduleStretch.unit_id == Submission.unit_id,
+        ScheduleStretch.version == schedule_version(Submission.task_id, Submission.unit_id, Submission),
     )
-
-
-def _newest() -> Any:
-    """The newest certified report of each reporting unit of the task of the query around it."""
-    return (
-        select(SubmissionRevision.stage, SubmissionRevision.percent_complete)
-        .select_from(Submission)
-        .join(SubmissionRevision, _in_force(Submission.certified_revision))
-        .where(Submission.task_id == Task.id)
-        .ext(distinct_on(Submission.unit_id))
-        .order_by(Submission.unit_id, Submission.period_start.desc(), Submission.id.desc())
-        .correlate(Task)
-        .subquery()
+    .correlate(Submission)
+    .scalar_subquery()
+)
+_AS_OF = bindparam("as_of", type_=DateTime(timezone=True))
+_STATE = (
+    select(SubmissionTransition.to_state)
+    .where(
+        SubmissionTransition.task_id == Submission.task_id,
+        SubmissionTransition.submission_id == Submission.id,
+        SubmissionTransition.at <= _AS_OF,
     )
-
-
-def stage_of_task() -> Any:
-    """The stage of the task of the query around it; without a certified report it has not started."""
-    newest = _newest()
-    stage = case(
-        (func.bool_and(newest.c.stage == Stage.COMPLETED.value), literal(Stage.COMPLETED.value)),
-        (func.bool_and(newest.c.stage == Stage.NOT_STARTED.value), literal(Stage.NOT_STARTED.value)),
-        (func.count() == 0, literal(Stage.NOT_STARTED.value)),
-        else_=literal(Stage.IN_PROGRESS.value),
-    )
-    return select(stage).select_from(newest).scalar_subquery()
-
-
-def _percent_of_task() -> Any:
-    newest = _newest()
-    return select(func.avg(newest.c.percent_complete)).select_from(newest).scalar_subquery()
-
-
-def _scheduled() -> Any:
-    """The schedule progress of the task's plan at the end of ``today``: linear over its year, 0 to 100."""
-    year = select(Plan.year).where(Plan.id == Task.plan_id).correlate(Task).scalar_subquery()
-    start, end = func.make_date(year, 1, 1), func.make_date(year, 12, 31)
-    elapsed = cast(_DAY - start + 1, Numeric)
-    share = func.round(elapsed * 100 / cast(end - start + 1, Numeric), 2)
-    return func.least(100, func.greatest(0, share))
-
-
-def _light(stage: Any, percent: Any, scheduled: Any) -> Any:
-    off = percent - scheduled
-    return case(
-        (percent.is_(None), None),
-        (stage == Stage.COMPLETED.value, literal(Light.COMPLETED.value)),
-        (off >= float(DEFAULT_THRESHOLDS.ahead_points), literal(Light.AHEAD.value)),
-        (off >= 0, literal(Light.ON_TRACK.value)),
-        (off >= -float(DEFAULT_THRESHOLDS.behind_points), literal(Light.BEHIND.value)),
-        else_=literal(Light.FAR_BEHIND.value),
-    )
-
-
-def light_of_task() -> Any:
-    """The light of the task of the query around it on ``today``; null without a certified report."""
-    return _light(stage_of_task(), _percent_of_task(), _scheduled())
-
-
+    .order_by(SubmissionTransition.id.desc())
+    .limit(1)
+    .correlate(Submission)
+    .scalar_subquery()
+)
 _SERIES = Query(
     select(
         Submission.period,
-        Submission.state,
+        _STATE.label("state"),
         Unit.code.label("unit"),
         Unit.name.label("unit_name"),
         Plan.year,
+        Plan.ahead_points,
+        Plan.behind_points,
         SubmissionRevision.revision,
+        func.coalesce(SubmissionRevision.certified_at <= _AS_OF, literal(value=False)).label("certified"),
         SubmissionRevision.stage,
         SubmissionRevision.percent_complete,
+        _POINTS.label("points"),
     )
     .select_from(Submission)
-    .join(SubmissionRevision, _in_force(func.coalesce(Submission.certified_revision, Submission.revision)))
+    .join(
+        SubmissionRevision,
+        and_(
+            SubmissionRevision.task_id == Submission.task_id,
+            SubmissionRevision.submission_id == Submission.id,
+            SubmissionRevision.revision == revision_shown(),
+        ),
+    )
     .join(Task, Task.id == Submission.task_id)
     .join(Unit, Unit.id == Submission.unit_id)
     .join(Plan, Plan.id == Submission.plan_id)
@@ -115,54 +94,9 @@ _SERIES = Query(
 _TASK = Query(select(Task.id).where(Task.code == bindparam("code")))
 
 
-def _reached() -> Any:
-    """Whether the newest certified figure of a target meets it."""
-    newest = (
-        select(Observation.value)
-        .select_from(Submission)
-        .join(
-            Observation,
-            and_(
-                Observation.task_id == Submission.task_id,
-                Observation.submission_id == Submission.id,
-                Observation.revision == Submission.certified_revision,
-            ),
-        )
-        .where(Submission.task_id == Target.task_id, Observation.target_id == Target.id)
-        # Of several units that report for one period, the one that came last.
-        .order_by(Submission.period_start.desc(), Submission.id.desc())
-        .limit(1)
-        .correlate(Target)
-        .scalar_subquery()
-    )
-    operator = Target.operator
-    exact = or_(operator == Operator.EQ.value, operator == Operator.APPROX.value)
-    lower = Indicator.direction == Direction.LOWER.value
-    return or_(
-        and_(operator == Operator.GTE.value, newest >= Target.value),
-        and_(operator == Operator.GT.value, newest > Target.value),
-        and_(operator == Operator.LTE.value, newest <= Target.value),
-        and_(operator == Operator.LT.value, newest < Target.value),
-        # Beyond the value on the better side is reached too.
-        and_(exact, lower, newest <= Target.value),
-        and_(exact, ~lower, newest >= Target.value),
-        and_(operator == Operator.RANGE.value, newest.between(Target.value, Target.value_max)),
-    )
-
-
 def _roll_up(model: Any, owner: Any, target_owner: Any) -> Query:
-    standing = (
-        select(
-            stage_of_task().label("stage"),
-            _percent_of_task().label("percent"),
-            light_of_task().label("light"),
-            (_percent_of_task() - _scheduled()).label("deviation"),
-        )
-        .select_from(Task)
-        .where(owner == model.id)
-        .correlate(model)
-        .lateral("standing")
-    )
+    standing = standing_of_task().lateral("standing")
+    light_shown = light_by(standing)
 
     def count(column: Any, value: str) -> Any:
         return func.count().filter(column == value)
@@ -172,18 +106,19 @@ def _roll_up(model: Any, owner: Any, target_owner: Any) -> Query:
             func.count().label("tasks"),
             func.count(standing.c.percent).label("reported"),
             *(count(standing.c.stage, stage.value).label(f"stage_{stage.value}") for stage in Stage),
-            *(count(standing.c.light, one.value).label(f"light_{one.value}") for one in Light),
+            *(count(light_shown, one.value).label(f"light_{one.value}") for one in Light),
             func.round(func.avg(standing.c.deviation), 2).label("mean_deviation"),
         )
-        .select_from(standing)
+        .select_from(Task)
+        .join(standing, literal(value=True))
+        .where(owner == model.id)
         .correlate(model)
         .lateral("figures")
     )
+    aims = standing_of_targets().where(target_owner == model.id).correlate(model).lateral("aims")
     targets = (
-        select(func.count().label("targets"), func.count().filter(_reached()).label("targets_reached"))
-        .select_from(Target)
-        .join(Indicator, Indicator.id == Target.indicator_id)
-        .where(target_owner == model.id, Target.operator.is_not(None))
+        select(func.count().label("targets"), func.count().filter(reached_by(aims)).label("targets_reached"))
+        .select_from(aims)
         .correlate(model)
         .lateral("targets")
     )
@@ -204,71 +139,94 @@ _OF_BATTLE = _roll_up(Battle, Task.battle_id, Target.battle_id)
 _OF_PLAN = _roll_up(Plan, Task.plan_id, Target.plan_id)
 
 
-async def get_task_progress(reader: Reader, code: str, known: Known) -> Rendered:
-    """The reports on a task, period by period.
+async def get_task_progress(reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime) -> Rendered:
+    """The reports on a task as they stood at ``query.as_of`` (default ``now``), period by period.
 
     Raises:
         NotFoundError: no task has this code.
     """
-    rows = await reader.pool.fetch(_SERIES, code=code)
+    rows = await reader.pool.fetch(_SERIES, code=code, **at_instant(query.as_of or now))
     if not rows and await reader.pool.fetch_value(_TASK, code=code) is None:
         raise NotFoundError(f"没有任务 {code}")
     return render(TaskProgressRead(task=code, items=[_point(row) for row in rows]), known)
 
 
 def _point(row: Any) -> ProgressPoint:
-    scheduled = schedule_progress(row["year"], parse_period(row["period"]).end)
+    points = [(date.fromisoformat(day), Decimal(percent)) for day, percent in decoded(row["points"]) or ()]
+    scheduled = schedule_progress(row["year"], parse_period(row["period"]).end, points)
+    thresholds = Thresholds(behind_points=row["behind_points"], ahead_points=row["ahead_points"])
     stage, percent = Stage(row["stage"]), row["percent_complete"]
     return ProgressPoint(
         period=row["period"],
         unit=UnitRef(unit=row["unit"], name=row["unit_name"]),
         state=row["state"],
         revision=row["revision"],
+        certified=row["certified"],
         stage=stage,
         percent_complete=percent,
         scheduled=scheduled,
         deviation=deviation(percent, scheduled),
-        light=light(stage, percent, scheduled),
+        light=light(stage, percent, scheduled, thresholds),
     )
 
 
-async def roll_up_battle(reader: Reader, code: str, known: Known, *, now: datetime) -> Rendered:
-    """How far a battle is.
+async def roll_up_battle(reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime) -> Rendered:
+    """How far a battle was at ``query.as_of`` (default ``now``).
 
     Raises:
         NotFoundError: no battle has this code.
     """
-    return await _rolled_up(reader, _OF_BATTLE, code, known, now=now, missing=f"没有仗 {code}")
+    return await _rolled_up(reader, _OF_BATTLE, code, known, as_of=query.as_of or now, missing=f"没有仗 {code}")
 
 
-async def roll_up_plan(reader: Reader, code: str, known: Known, *, now: datetime) -> Rendered:
-    """How far a plan is.
+async def roll_up_plan(reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime) -> Rendered:
+    """How far a plan was at ``query.as_of`` (default ``now``).
 
     Raises:
         NotFoundError: no plan has this code.
     """
-    return await _rolled_up(reader, _OF_PLAN, code, known, now=now, missing=f"没有总体方案 {code}")
+    return await _rolled_up(reader, _OF_PLAN, code, known, as_of=query.as_of or now, missing=f"没有总体方案 {code}")
 
 
-async def _rolled_up(reader: Reader, query: Query, code: str, known: Known, *, now: datetime, missing: str) -> Rendered:
-    today: date = now.astimezone(SHANGHAI).date()
-    row = await reader.pool.fetch_row(query, code=code, today=today)
+async def _rolled_up(
+    reader: Reader, statement: Query, code: str, known: Known, *, as_of: datetime, missing: str
+) -> Rendered:
+    asked = at_instant(as_of)
+    row = await reader.pool.fetch_row(statement, code=code, **asked)
     if row is None:
         raise NotFoundError(missing)
     completed = row[f"stage_{Stage.COMPLETED.value}"]
     share = Decimal(100 * completed) / row["tasks"] if row["tasks"] else None
-    rate = None if share is None else share.quantize(Decimal("0.01"), ROUND_HALF_UP)
     answer = RollUpRead(
         code=row["code"],
-        as_of=now,
+        as_of=as_of,
         tasks=row["tasks"],
         reported=row["reported"],
         stages={stage: row[f"stage_{stage.value}"] for stage in Stage},
         lights={one: row[f"light_{one.value}"] for one in Light},
-        completion_rate=rate,
-        scheduled=schedule_progress(row["year"], today),
+        completion_rate=None if share is None else share.quantize(Decimal("0.01"), ROUND_HALF_UP),
+        scheduled=schedule_progress(row["year"], asked["day"]),
         mean_deviation=row["mean_deviation"],
         targets=row["targets"],
         targets_reached=row["targets_reached"],
+        explanation="",
     )
-    return render(answer, known)
+    explained = answer.model_copy(update={"explanation": _explain(answer, asked["day"])})
+    return render(explained, known, moving={"as_of"})
+
+
+def _explain(answer: RollUpRead, day: date) -> str:
+    """The figures in one Chinese sentence; of the instant it says no more than the day, which the schedule follows."""
+    completed = answer.stages[Stage.COMPLETED]
+    rate = "" if answer.completion_rate is None else f"({exact(answer.completion_rate)}%)"
+    off = (
+        "尚无偏差可计"
+        if answer.mean_deviation is None
+        else f"平均偏差 {exact(answer.mean_deviation)} 个百分点,"
+        + "、".join(f"{one.label} {count} 项" for one, count in answer.lights.items() if one is not Light.COMPLETED)
+    )
+    return (
+        f"截至 {day},{answer.tasks} 项任务中 {answer.reported} 项有认定进度,已完成 {completed} 项{rate};"
+        f"序时进度 {exact(answer.scheduled)}%,{off};"
+        f"有数值的目标 {answer.targets} 个,达到 {answer.targets_reached} 个"
+    )

@@ -30,8 +30,9 @@ from app.schemas.submission import (
     SubmitStep,
 )
 from app.services.reader import Reader
+from app.services.report_checks import contradictions, figures_of, measures_of, warnings_of
 from app.services.submission_reads import etag_of, read_submission
-from app.services.submissions import COUNTED_REVISION, contradictions, figures_of, revision_of, warnings_of
+from app.services.submissions import revision_of
 from app.services.units import resolve_unit
 
 __all__ = [
@@ -53,26 +54,28 @@ _LOCK = Query(
 _CASES = Query(
     text(f"""
     SELECT s.task_id, s.id, s.unit_id, s.period, s.period_start, s.state, s.revision, s.certified_revision, s.version,
-           t.code AS task, u.code AS unit, p.year, v.percent_complete,
+           t.code AS task, u.code AS unit, m.*,
            o.id AS obligation_id, greatest(o.lock_at, o.effective_due_at) AS lock_at, r.submitted_at,
            ARRAY(SELECT c.unit_id FROM rule_units c WHERE c.rule_id = o.rule_id AND c.role = 'certifier') AS certifiers
     FROM submissions s
     JOIN tasks t ON t.id = s.task_id
     JOIN units u ON u.id = s.unit_id
-    JOIN plans p ON p.id = s.plan_id
     JOIN submission_revisions r ON (r.task_id, r.submission_id, r.revision) = (s.task_id, s.id, s.revision)
     LEFT JOIN LATERAL (
-        SELECT o.id, o.lock_at, o.effective_due_at, o.rule_id FROM obligations o
+        SELECT o.id, o.lock_at, o.effective_due_at, o.rule_id, o.rule_version FROM obligations o
         JOIN rules r ON r.id = o.rule_id AND r.kind = 'reporting'
         WHERE o.unit_id = s.unit_id AND o.task_id = s.task_id AND o.period = s.period LIMIT 1
     ) o ON true
-    LEFT JOIN LATERAL (
-        SELECT r.percent_complete FROM submissions b
-        JOIN submission_revisions r ON (r.task_id, r.submission_id, r.revision)
-                                     = (b.task_id, b.id, {COUNTED_REVISION})
-        WHERE b.task_id = s.task_id AND b.unit_id = s.unit_id AND b.period_start < s.period_start
-        ORDER BY b.period_start DESC LIMIT 1
-    ) v ON true
+    LEFT JOIN LATERAL ({
+        measures_of(
+            plan="s.plan_id",
+            task="s.task_id",
+            unit="s.unit_id",
+            start="s.period_start",
+            rule="o.rule_id",
+            version="o.rule_version",
+        )
+    }) m ON true
     WHERE s.id = ANY(CAST(:ids AS uuid[]))
 """)  # noqa: S608 - of constants
 )
@@ -342,7 +345,7 @@ async def _keep_content(
     faults = contradictions(report, case["task_id"], figures)
     if faults:
         raise InvalidRequestError("未接受: " + ";".join(fault.detail for fault in faults[:3]), faults=faults)
-    warnings = warnings_of(report, case["year"], parse_period(case["period"]), case, figures)
+    warnings = warnings_of(report, parse_period(case["period"]), case, figures)
     subject = {name: case[name] for name in ("task", "unit", "period")}
     content = revision_of(report, figures, warnings, **subject, revision=revision)
     await db.fetch(

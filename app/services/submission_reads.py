@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from app.db import Database, Query
 from app.domain.deadlines import Facts, explain, judge, report_name
 from app.domain.periods import parse_period
-from app.domain.plan import RuleKind
+from app.domain.plan import RuleKind, battle_of, plan_of
 from app.domain.workflow import SubmissionState, allowed
 from app.errors import NotFoundError
 from app.models import (
@@ -323,7 +323,9 @@ async def get_receipt(reader: Reader, identity: UUID, known: Known, *, now: date
             ),
         }
     )
-    return render(receipt, known)
+    # Until it is filed, the time that is left counts down.
+    moving = {"server_time"} if owed["filed_at"] else None
+    return render(receipt, known, moving=moving)
 
 
 def received(report: Report, taken: Taken, *, now: datetime) -> tuple[SubmissionRead, str]:
@@ -334,8 +336,8 @@ def received(report: Report, taken: Taken, *, now: datetime) -> tuple[Submission
         id=taken.id,
         task=report.task,
         unit=UnitRef(unit=about["unit"], name=about["unit_name"]),
-        plan=about["plan"],
-        battle=about["battle"],
+        plan=plan_of(report.task),
+        battle=battle_of(report.task),
         period=report.period,
         state=report.state,
         revision=1,

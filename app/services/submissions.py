@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,62 +19,31 @@ from sqlalchemy import text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
-from app.domain.periods import Period, parse_period
-from app.domain.plan import Accumulation, Operator
-from app.domain.progress import Figure, ReportWarning, check_report, refuse_report, schedule_progress
+from app.domain.periods import parse_period
+from app.domain.progress import ReportWarning
 from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, InvalidRequestError
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
+from app.services.report_checks import contradictions, figures_of, measures_of, warnings_of
 
 __all__ = [
-    "COUNTED_REVISION",
     "About",
     "Report",
     "Taken",
     "about",
-    "contradictions",
-    "figures_of",
     "refuse",
     "revision_of",
     "take",
     "take_known",
-    "warnings_of",
 ]
-
-# Of an earlier period, the revision that counts: the certified one, else the one that waits for certification.
-COUNTED_REVISION = "coalesce(b.certified_revision, CASE b.state WHEN 'submitted' THEN b.revision END)"
-
-
-def figures_of(code: str, *, task: str, unit: str, start: str) -> str:
-    """SQL that finds the target of a code with the figure that the unit reported last before ``start``, that year.
-
-    What is given are SQL expressions of the query around it.
-    """
-    return f"""
-        SELECT g.id AS target_id, g.task_id AS target_task_id, i.name AS indicator_name, i.accumulation, g.operator,
-               g.value AS target_value, l.value AS previous
-        FROM targets g JOIN indicators i ON i.id = g.indicator_id
-        LEFT JOIN LATERAL (
-            SELECT n.value FROM submissions b, LATERAL (
-                SELECT n.value FROM observations n
-                WHERE (n.task_id, n.submission_id, n.revision) = (b.task_id, b.id, {COUNTED_REVISION})
-                  AND n.target_id = g.id LIMIT 1
-            ) n
-            WHERE b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
-              AND b.period_start >= date_trunc('year', {start})
-            ORDER BY b.period_start DESC LIMIT 1
-        ) l ON true
-        WHERE g.code = {code}
-    """  # noqa: S608 - of constants
-
 
 # One row a report and target that it names.
 _ABOUT = Query(
     text(f"""
     SELECT w.n, t.id AS task_id, t.plan_id, t.battle_id, u.id AS unit_id, u.code AS unit, u.name AS unit_name,
            o.id AS obligation_id, o.period_start, greatest(o.lock_at, o.effective_due_at) AS lock_at,
-           s.id AS existing, s.state, v.percent_complete, c.target, f.*
+           s.id AS existing, s.state, m.*, c.target, f.*
     FROM jsonb_to_recordset(CAST(:reports AS jsonb)) AS w(n int, task text, unit text, period text, targets jsonb)
     LEFT JOIN tasks t ON t.code = w.task
     LEFT JOIN units u ON u.id = coalesce(
@@ -83,7 +51,7 @@ _ABOUT = Query(
         -- A task's code begins with its region.
         (SELECT a.unit_id FROM unit_aliases a WHERE a.name = w.unit AND a.region_code = split_part(t.code, '-', 1)))
     LEFT JOIN LATERAL (
-        SELECT o.id, o.period_start, o.lock_at, o.effective_due_at FROM rules r
+        SELECT o.id, o.period_start, o.lock_at, o.effective_due_at, o.rule_id, o.rule_version FROM rules r
         JOIN obligations o ON o.rule_id = r.id AND o.unit_id = u.id AND o.period = w.period AND o.task_id = t.id
         WHERE r.plan_id = t.plan_id AND r.kind = 'reporting' LIMIT 1
     ) o ON true
@@ -91,13 +59,16 @@ _ABOUT = Query(
         SELECT s.id, s.state FROM submissions s WHERE s.task_id = t.id AND s.unit_id = u.id AND s.period = w.period
         LIMIT 1
     ) s ON true
-    LEFT JOIN LATERAL (
-        SELECT r.percent_complete FROM submissions b
-        JOIN submission_revisions r ON (r.task_id, r.submission_id, r.revision)
-                                     = (b.task_id, b.id, {COUNTED_REVISION})
-        WHERE b.task_id = t.id AND b.unit_id = u.id AND b.period_start < o.period_start
-        ORDER BY b.period_start DESC LIMIT 1
-    ) v ON true
+    LEFT JOIN LATERAL ({
+        measures_of(
+            plan="t.plan_id",
+            task="t.id",
+            unit="u.id",
+            start="o.period_start",
+            rule="o.rule_id",
+            version="o.rule_version",
+        )
+    }) m ON o.id IS NOT NULL
     LEFT JOIN LATERAL jsonb_array_elements_text(w.targets) AS c(target) ON true
     LEFT JOIN LATERAL ({figures_of("c.target", task="t.id", unit="u.id", start="o.period_start")}) f ON true
     ORDER BY w.n
@@ -224,7 +195,7 @@ async def take_known(
         if result.faults:
             continue
         seen.add(key)
-        result.warnings = warnings_of(report.said, plan_year(report.task), parse_period(report.period), row, figures)
+        result.warnings = warnings_of(report.said, parse_period(report.period), row, figures)
         identity = uuid_utils.compat.uuid7()
         rows[identity] = (result, _row(identity, report, result, figures))
     if not write or not rows or (atomic and len(rows) < len(reports)):
@@ -300,40 +271,6 @@ def refuse(taken: Taken) -> None:
         raise InvalidRequestError(f"未接受: {summary}", faults=taken.faults)
 
 
-def warnings_of(
-    report: ReportWrite, year: int, period: Period, about: Any, figures: dict[str, Any]
-) -> list[ReportWarning]:
-    """What looks odd about a report that can be taken."""
-    return check_report(
-        percent=report.percent_complete,
-        previous_percent=about["percent_complete"],
-        scheduled=_scheduled(year, period.end),
-        figures=[
-            Figure(
-                name=target["indicator_name"],
-                accumulation=Accumulation(target["accumulation"]),
-                value=observation.value,
-                previous=target["previous"],
-                target_value=_aim(target),
-            )
-            for observation in report.observations
-            for target in (figures[observation.target],)
-        ],
-    )
-
-
-# Everybody reports for the same few periods.
-_scheduled = lru_cache(maxsize=100)(schedule_progress)
-
-
-def _aim(target: Any) -> Any:
-    """What a figure grows towards; a ceiling or an aim without a value is nothing to grow towards."""
-    return target["target_value"] if target["operator"] in _GROWING else None
-
-
-_GROWING = {Operator.GTE.value, Operator.GT.value, Operator.EQ.value, Operator.APPROX.value}
-
-
 def revision_of(
     said: ReportWrite,
     figures: dict[str, Any],
@@ -402,24 +339,6 @@ def _refusals(report: Report, about: Any, figures: dict[str, Any], now: datetime
     else:
         return contradictions(report.said, about["task_id"], figures)
     return [fault]
-
-
-def contradictions(report: ReportWrite, task: int, figures: dict[str, Any]) -> list[Fault]:
-    """Where a report contradicts itself or names a target that is not its task's."""
-    faults = [
-        Fault(f"/body/{part}", code, detail)
-        for part, code, detail in refuse_report(report.stage, report.percent_complete)
-    ]
-    named = [observation.target for observation in report.observations]
-    for index, code in enumerate(named):
-        target = figures.get(code)
-        if target is None or target["target_task_id"] != task:
-            faults.append(Fault(f"/body/observations/{index}/target", "not_its_target", f"{code} 不是该任务的目标"))
-        elif target["operator"] is None:
-            faults.append(Fault(f"/body/observations/{index}/target", "qualitative", f"{code} 是定性目标,没有数值"))
-        elif code in named[:index]:
-            faults.append(Fault(f"/body/observations/{index}/target", "repeated", f"{code} 重复"))
-    return faults
 
 
 def _today(now: datetime) -> date:

@@ -1,18 +1,21 @@
 """Targets: listed with their filters, and read for their owners."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import ColumnElement, DateTime, bindparam, func, literal, select
 
 from app.db import Query
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
-from app.models import Battle, Indicator, Observation, Plan, Submission, Target, Task, Unit
+from app.models import Battle, Indicator, Observation, Plan, Submission, SubmissionRevision, Target, Task, Unit
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
+from app.schemas.base import AsOfQuery
 from app.schemas.target import TargetDetail, TargetPage, TargetQuery, TargetRead
 from app.services.reader import Reader, equal_to, key_of, page_request
 from app.services.search import matching, matching_values
+from app.services.standing import at_instant, revision_shown
 from app.services.units import resolve_unit, task_roles
 
 __all__ = ["get_target", "list_targets", "target_read", "target_shown", "targets_where"]
@@ -61,15 +64,23 @@ _OBSERVED = Query(
         Submission.period,
         Unit.code.label("unit"),
         Observation.value,
-        Submission.certified_revision.is_not(None).label("certified"),
+        func.coalesce(
+            SubmissionRevision.certified_at <= bindparam("as_of", type_=DateTime(timezone=True)), literal(value=False)
+        ).label("certified"),
     )
     .select_from(Target)
     .join(Submission, Submission.task_id == Target.task_id)
     .join(
+        SubmissionRevision,
+        (SubmissionRevision.task_id == Submission.task_id)
+        & (SubmissionRevision.submission_id == Submission.id)
+        & (SubmissionRevision.revision == revision_shown()),
+    )
+    .join(
         Observation,
         (Observation.task_id == Submission.task_id)
         & (Observation.submission_id == Submission.id)
-        & (Observation.revision == func.coalesce(Submission.certified_revision, Submission.revision))
+        & (Observation.revision == SubmissionRevision.revision)
         & (Observation.target_id == Target.id),
     )
     .join(Unit, Unit.id == Submission.unit_id)
@@ -115,8 +126,8 @@ async def list_targets(reader: Reader, query: TargetQuery, known: Known) -> Rend
     return render(TargetPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
-async def get_target(reader: Reader, code: str, known: Known) -> Rendered:
-    """One target.
+async def get_target(reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime) -> Rendered:
+    """One target with what had been reported for it at ``query.as_of`` (default ``now``).
 
     Raises:
         NotFoundError: no target has this code.
@@ -124,7 +135,7 @@ async def get_target(reader: Reader, code: str, known: Known) -> Rendered:
     row = await reader.pool.fetch_row(_BY_CODE, code=code)
     if row is None:
         raise NotFoundError(f"没有目标 {code}")
-    observations = await reader.pool.fetch(_OBSERVED, code=code)
+    observations = await reader.pool.fetch(_OBSERVED, code=code, **at_instant(query.as_of or now))
     return render(
         TargetDetail.model_validate({**target_shown(row), "observations": [dict(row) for row in observations]}), known
     )

@@ -13,7 +13,6 @@ import orjson
 from asyncpg import Record
 from sqlalchemy import bindparam, exists, literal, select
 
-from app.clock import SHANGHAI
 from app.db import Query
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
@@ -22,9 +21,9 @@ from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, exact, tag_of
 from app.schemas.task import TaskQuery, TaskRead, UnitTaskQuery
 from app.services.brackets import leads_of, read_brackets
-from app.services.progress import light_of_task, stage_of_task
 from app.services.reader import Reader, equal_to, key_of, page_request
 from app.services.search import matching, matching_values
+from app.services.standing import at_instant, light_of_task, stage_of_task
 from app.services.targets import target_shown, targets_where
 from app.services.units import resolve_unit, task_roles
 
@@ -74,7 +73,7 @@ _SHAPE = hashlib.blake2b(orjson.dumps(TaskRead.model_json_schema()), digest_size
 
 
 async def list_tasks(reader: Reader, query: TaskQuery, known: Known, *, now: datetime) -> Rendered:
-    """One page of tasks.
+    """One page of tasks; stages and lights are those at ``query.as_of`` (default ``now``).
 
     Raises:
         UnknownUnitError: the unit filter means no unit.
@@ -88,10 +87,11 @@ async def list_tasks(reader: Reader, query: TaskQuery, known: Known, *, now: dat
         filters["role"] = {"role": query.role.value}
     if query.q is not None:
         filters["q"] = matching_values(query.q)
+    asked = at_instant(query.as_of or now)
     if query.stage is not None:
-        filters["stage"] = {"stage": query.stage.value}
+        filters["stage"] = {"stage": query.stage.value, **asked}
     if query.light is not None:
-        filters["light"] = {"light": query.light.value, "today": now.astimezone(SHANGHAI).date()}
+        filters["light"] = {"light": query.light.value, **asked}
     if query.has_targets is not None:
         filters["with_targets" if query.has_targets else "without_targets"] = {}
     return await _page(reader, query, filters, known)

@@ -130,7 +130,8 @@ async def store(connection: Any, reports: list[Report]) -> None:
 class County:
     """A service on a database of its own, whose clock stands where it is set."""
 
-    def __init__(self, client: httpx.AsyncClient, connection: Any, reports: list[Report]) -> None:
+    def __init__(self, url: str, client: httpx.AsyncClient, connection: Any, reports: list[Report]) -> None:
+        self.url = url
         self.client = client
         self.connection = connection
         self.reports = reports
@@ -173,7 +174,7 @@ async def county(clone: Clone, clock: Clock, plans: Path | None = None) -> Async
             reports = [invented(row, chance) for row in await connection.fetch(OWES)]
             await store(connection, reports)
             async with serving(create_app(Settings(database_url=url), clock=clock)) as client:
-                yield County(client, connection, reports)
+                yield County(url, client, connection, reports)
         finally:
             await connection.close()
 
@@ -289,6 +290,41 @@ async def test_two_plans_are_summed_unless_one_is_named(shared: County) -> None:
         alone = await shared.asked(group_by="region", plan=plan)
         assert alone["items"] == [row]
         assert counted(alone["total"]) == counted(row)
+
+
+@pytest.mark.parametrize("as_of", [{}, {"as_of": NOW.isoformat()}], ids=["now", "then"])
+async def test_without_bounds_all_periods_of_all_plans_are_covered(shared: County, as_of: dict[str, str]) -> None:
+    """The small plan begins a month before the real one."""
+    assert await shared.asked(group_by="period", **as_of) == await shared.asked(group_by="period", **SPAN, **as_of)
+    assert " 2023-03 至 2023-12 " in (await shared.asked(**as_of))["explanation"]
+    assert " 2023-04 至 2023-12 " in (await shared.asked(plan=REAL, **as_of))["explanation"]
+    assert " 2023-03 至 2023-12 " in (await shared.asked(plan=CODE, **as_of))["explanation"]
+
+
+async def test_plans_of_different_frequencies_cannot_be_summed(own: County, tmp_path: Path) -> None:
+    quarterly = Edit(
+        "plan.yaml",
+        "{frequency: month, due_day: 20, first_period: 2023-03, last_period: 2023-12}",
+        "{frequency: quarter, obligor: task_reporter, first_period: 2023-Q1, last_period: 2023-Q4}",
+    )
+    engine = create_engine(own.url)
+    await load_plan(engine, write_plan(tmp_path, quarterly), now=datetime(2023, 2, 10, tzinfo=SHANGHAI))
+    await engine.dispose()
+    answer = await own.client.get(COMPLIANCE, params={"rule": "monthly-form"})
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/ambiguous")
+    assert [one["plan"] for one in answer.json()["candidates"]] == [CODE, REAL]
+    assert answer.json()["errors"][0]["pointer"] == "/query/plan"
+    assert " 2023-Q1 至 2023-Q4 " in (await own.asked(plan=CODE))["explanation"]
+
+
+async def test_a_rule_without_a_span_asks_for_one(own: County) -> None:
+    await own.connection.execute(
+        'UPDATE rule_versions SET schedule = schedule || \'{"first_period": null, "last_period": null}\''
+    )
+    answer = await own.client.get(COMPLIANCE, params={"rule": "monthly-form", "to": "2023-06"})
+    assert answer.status_code == 422
+    assert [(one["pointer"], one["code"]) for one in answer.json()["errors"]] == [("/query/from", "missing")]
+    assert (await own.asked(**{"from": "2023-05", "to": "2023-05"}))["total"]["expected"] == 28
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -24,7 +24,7 @@ from fastapi import FastAPI
 from app.clock import SHANGHAI
 from app.domain.periods import parse_period
 from app.domain.plan import Accumulation, Operator
-from app.domain.progress import Light, Stage, deviation, light, schedule_progress
+from app.domain.progress import Light, Stage, Thresholds, deviation, light, schedule_progress, stretches
 from app.domain.workflow import SubmissionState
 from app.fragments import FragmentCache
 from app.main import create_app
@@ -36,6 +36,9 @@ from tests.conftest import Clone, CountingDatabase, serving
 PLAN, BATTLE = "431228-2023", "431228-2023-6"
 NOON = time(12, tzinfo=SHANGHAI)
 CENT = Decimal("0.01")
+LONG_AGO = datetime(2019, 1, 1, tzinfo=SHANGHAI)
+# Not those of the code, so that the plan's are seen to count.
+THRESHOLDS = Thresholds(ahead_points=Decimal("7.5"), behind_points=Decimal(25))
 # (seed, year of the plan): a common year and a leap year.
 WORLDS = [(1, 2023), (20260420, 2024)]
 
@@ -84,15 +87,15 @@ class Hall:
         for identity in ids:
             await self.post(f"/submissions/{identity}/certify", {"by": "县统计局"})
 
-    async def series(self, task: str) -> list[dict[str, Any]]:
-        answer = await self.get(f"/tasks/{task}/progress")
+    async def series(self, task: str, **query: Any) -> list[dict[str, Any]]:
+        answer = await self.get(f"/tasks/{task}/progress", **query)
         TaskProgressRead.model_validate_json(httpx.Response(200, json=answer).content)
         assert answer["task"] == task
         return answer["items"]
 
-    async def rolled_up(self, code: str = BATTLE) -> dict[str, Any]:
+    async def rolled_up(self, code: str = BATTLE, **query: Any) -> dict[str, Any]:
         path = f"/{'plans' if code.count('-') == 1 else 'battles'}/{code}/progress"
-        answer = await self.get(path)
+        answer = await self.get(path, **query)
         RollUpRead.model_validate_json(httpx.Response(200, json=answer).content)
         return answer
 
@@ -134,7 +137,7 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
 
 @dataclass
 class Report:
-    """One submission: its newest revision, and the certified one where there is one."""
+    """One submission, whose revisions were handed in and certified one after the other, a step of time each."""
 
     id: uuid.UUID
     unit: str
@@ -143,41 +146,83 @@ class Report:
     revisions: list[tuple[Stage, Decimal]]
     certified: int | None
     figures: dict[str, Decimal] = field(default_factory=dict)
+    began: datetime = LONG_AGO
+    step: timedelta = timedelta(hours=1)
 
-    @property
-    def shown(self) -> int:
-        """The revision in force, or else the newest."""
-        return self.certified or len(self.revisions)
+    def submitted_at(self, revision: int) -> datetime | None:
+        draft = revision == len(self.revisions) and self.state is SubmissionState.DRAFT
+        return None if draft else self.began + (2 * revision - 1) * self.step
 
-    @property
-    def in_force(self) -> tuple[Stage, Decimal]:
-        return self.revisions[self.shown - 1]
+    def certified_at(self, revision: int) -> datetime | None:
+        return self.began + 2 * revision * self.step if revision <= (self.certified or 0) else None
+
+    def transitions(self) -> list[tuple[int, str, SubmissionState, datetime]]:
+        found: list[tuple[int, str, SubmissionState, datetime]] = []
+        for revision in range(1, len(self.revisions) + 1):
+            handed_in = self.submitted_at(revision)
+            action = "correct" if revision > 1 else "submit" if handed_in else "edit"
+            state = SubmissionState.SUBMITTED if handed_in else SubmissionState.DRAFT
+            found.append((revision, action, state, self.began + (2 * revision - 1) * self.step))
+            if certified_at := self.certified_at(revision):
+                found.append((revision, "certify", SubmissionState.CERTIFIED, certified_at))
+        if self.state is SubmissionState.RETURNED:
+            last = len(self.revisions)
+            found.append((last, "return", SubmissionState.RETURNED, self.began + 2 * last * self.step))
+        return found
+
+    def state_at(self, as_of: datetime) -> SubmissionState:
+        return [state for _, _, state, at in self.transitions() if at <= as_of][-1]
+
+    def in_force(self, as_of: datetime) -> int | None:
+        return self._newest(self.certified_at, as_of)
+
+    def shown(self, as_of: datetime) -> int | None:
+        """The revision in force, or else the newest handed in."""
+        return self.in_force(as_of) or self._newest(self.submitted_at, as_of)
+
+    def _newest(self, instant: Any, as_of: datetime) -> int | None:
+        numbers = range(1, len(self.revisions) + 1)
+        return max((one for one in numbers if (at := instant(one)) and at <= as_of), default=None)
+
+    def figure(self, target: str, revision: int) -> Decimal:
+        """What a revision says of a target: the last as given, each before it a cent less."""
+        return self.figures[target] - (len(self.revisions) - revision) * CENT
+
+
+Points = list[tuple[date, Decimal]]
 
 
 @dataclass
 class World:
-    """A service over random reports, and the reports of each task."""
+    """A service over random reports, the reports of each task, and the schedules that units set one after the other."""
 
     hall: Hall
     year: int
     tasks: dict[str, list[Report]]
+    schedules: dict[tuple[str, str], list[tuple[datetime, Points]]] = field(default_factory=dict)
 
-    def standing(self, task: str) -> tuple[Stage, Fraction | None]:
-        """Stage and mean per cent of a task, from the newest certified report of each unit."""
+    def points(self, task: str, unit: str, as_of: datetime) -> Points:
+        found = [points for set_at, points in self.schedules.get((task, unit), ()) if set_at <= as_of]
+        return found[-1] if found else []
+
+    def standing(self, task: str, as_of: datetime) -> tuple[Stage, Fraction | None, Fraction]:
+        """Stage, mean per cent and mean schedule of a task, from the newest certified report of each unit."""
         newest: dict[str, tuple[Stage, Decimal]] = {}
         for report in sorted(self.tasks[task], key=lambda report: report.period):
-            if report.certified:
-                newest[report.unit] = report.in_force
+            if revision := report.in_force(as_of):
+                newest[report.unit] = report.revisions[revision - 1]
         stages = {stage for stage, _ in newest.values()}
         if not newest:
-            return Stage.NOT_STARTED, None
+            return Stage.NOT_STARTED, None, Fraction(0)
         mean = Fraction(sum(percent for _, percent in newest.values())) / len(newest)
-        return (stages.pop() if len(stages) == 1 else Stage.IN_PROGRESS), mean
+        day = as_of.astimezone(SHANGHAI).date()
+        due = [Fraction(schedule_progress(self.year, day, self.points(task, unit, as_of))) for unit in newest]
+        return (stages.pop() if len(stages) == 1 else Stage.IN_PROGRESS), mean, sum(due) / len(due)
 
-    def light(self, task: str, day: date) -> Light | None:
-        stage, mean = self.standing(task)
+    def light(self, task: str, as_of: datetime) -> Light | None:
+        stage, mean, due = self.standing(task, as_of)
         # A Fraction compares exactly with the thresholds.
-        return None if mean is None else light(stage, mean, Fraction(schedule_progress(self.year, day)))  # type: ignore[arg-type]
+        return None if mean is None else light(stage, mean, due, THRESHOLDS)  # type: ignore[arg-type]
 
 
 def random_percent(chance: random.Random, year: int) -> Decimal:
@@ -185,7 +230,9 @@ def random_percent(chance: random.Random, year: int) -> Decimal:
     if chance.random() < 0.15:
         return chance.choice([Decimal(0), Decimal(100), Decimal(100)])
     day = schedule_progress(year, chance.choice(days_of(year)[2:-2]))
-    off = chance.choice([Decimal(-30), Decimal(0), Decimal(10)]) + chance.choice([-CENT, Decimal(0), Decimal(0), CENT])
+    off = chance.choice([-THRESHOLDS.behind_points, Decimal(0), THRESHOLDS.ahead_points]) + chance.choice(
+        [-CENT, Decimal(0), Decimal(0), CENT]
+    )
     return min(max(day + off, Decimal(0)), Decimal(100))
 
 
@@ -209,7 +256,11 @@ def random_reports(chance: random.Random, units: list[str], year: int) -> list[R
             pending = [SubmissionState.DRAFT, SubmissionState.SUBMITTED, SubmissionState.RETURNED]
             state = SubmissionState.CERTIFIED if certified == len(revisions) else chance.choice(pending)
             identity = uuid.UUID(int=chance.getrandbits(128))
-            found.append(Report(identity, unit, f"{year}-{month:02}", state, revisions, certified))
+            report = Report(identity, unit, f"{year}-{month:02}", state, revisions, certified)
+            if chance.random() < 0.4:
+                report.began = datetime(year, 1, 1, tzinfo=SHANGHAI) + timedelta(seconds=chance.randrange(365 * 86400))
+                report.step = chance.choice([timedelta(microseconds=1), timedelta(hours=5), timedelta(days=20)])
+            found.append(report)
     return found
 
 
@@ -224,17 +275,70 @@ async def keep(connection: Any, task: str, report: Report) -> None:
     )
     await connection.executemany(
         "INSERT INTO submission_revisions (task_id, submission_id, revision, stage, percent_complete, progress, "
-        "warnings, created_at, content_hash) SELECT id, $2, $3, $4, $5, '', '[]', now(), '' FROM tasks WHERE code = $1",
+        "warnings, created_at, submitted_at, certified_at, content_hash) "
+        "SELECT id, $2, $3, $4, $5, '', '[]', now(), $6, $7, '' FROM tasks WHERE code = $1",
         [
-            (task, report.id, number, stage.value, percent)
+            (task, report.id, number, stage.value, percent, report.submitted_at(number), report.certified_at(number))
             for number, (stage, percent) in enumerate(report.revisions, 1)
+        ],
+    )
+    await connection.executemany(
+        "INSERT INTO submission_transitions (task_id, submission_id, revision, action, to_state, at, actor_unit_id) "
+        "SELECT t.id, $2, $3, $4, $5, $6, u.id FROM tasks t, units u WHERE t.code = $1 AND u.code = $7",
+        [
+            (task, report.id, revision, action, state.value, at, report.unit)
+            for revision, action, state, at in report.transitions()
         ],
     )
     await connection.executemany(
         "INSERT INTO observations (task_id, submission_id, revision, target_id, value) "
         "SELECT task_id, $2, $3, id, $4 FROM targets WHERE code = $1",
-        [(target, report.id, report.shown, value) for target, value in report.figures.items()],
+        [
+            (target, report.id, number, report.figure(target, number))
+            for target in report.figures
+            for number in range(1, len(report.revisions) + 1)
+        ],
     )
+
+
+async def set_schedule(
+    connection: Any, task: str, unit: str, *, year: int, version: int, set_at: datetime, points: Points
+) -> None:
+    """Write a schedule straight into the database."""
+    keys = await connection.fetchrow(
+        "SELECT t.id AS task, u.id AS unit FROM tasks t, units u WHERE t.code = $1 AND u.code = $2", task, unit
+    )
+    await connection.execute(
+        "INSERT INTO progress_schedules (task_id, unit_id, version, reason, set_at) VALUES ($1, $2, $3, '', $4)",
+        *(*keys, version, set_at),
+    )
+    await connection.executemany(
+        "INSERT INTO schedule_stretches (task_id, unit_id, version, from_day, to_day, from_percent, to_percent) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        [(*keys, version, *stretch) for stretch in (stretches(year, points) if points else ())],
+    )
+
+
+def random_points(chance: random.Random, year: int) -> Points:
+    """Points at the ends of none to five months, rising."""
+    months = sorted(chance.sample(range(1, 13), chance.choice([0, 1, 2, 3, 5])))
+    percents = sorted(chance.choice([0, 10_000, chance.randint(0, 10_000)]) for _ in months)
+    ends = [parse_period(f"{year}-{month:02}").end for month in months]
+    return [(day, percent * CENT) for day, percent in zip(ends, percents, strict=True)]
+
+
+def random_schedules(
+    chance: random.Random, tasks: dict[str, list[Report]], year: int
+) -> dict[tuple[str, str], list[tuple[datetime, Points]]]:
+    """Schedules of a third of those who report, some set anew in the year."""
+    found: dict[tuple[str, str], list[tuple[datetime, Points]]] = {}
+    for task, reports in tasks.items():
+        for unit in sorted({report.unit for report in reports}):
+            if chance.random() < 0.35:
+                in_year = datetime(year, 1, 1, tzinfo=SHANGHAI) + timedelta(seconds=chance.randrange(365 * 86400))
+                instants = chance.choice([[LONG_AGO], [in_year], [LONG_AGO, in_year]])
+                found[task, unit] = [(at, random_points(chance, year)) for at in instants]
+    return found
 
 
 async def random_figures(connection: Any, chance: random.Random, tasks: dict[str, list[Report]]) -> None:
@@ -255,7 +359,14 @@ async def world(clone: Clone, request: pytest.FixtureRequest) -> AsyncGenerator[
     seed, year = request.param
     chance = random.Random(seed)
     async with opened(clone) as hall:
-        await hall.connection.execute("UPDATE plans SET year = $1", year)
+        await hall.connection.execute(
+            "UPDATE plans SET year = $1, ahead_points = $2, behind_points = $3",
+            *(year, THRESHOLDS.ahead_points, THRESHOLDS.behind_points),
+        )
+        await hall.connection.execute(
+            "UPDATE indicators SET accumulation = 'period' WHERE id IN (SELECT indicator_id FROM targets "
+            "WHERE operator = 'gte' AND task_id IS NOT NULL ORDER BY code DESC LIMIT 20)"
+        )
         await hall.connection.execute(
             "UPDATE targets SET operator = 'lt' WHERE code IN (SELECT code FROM targets WHERE operator = 'gte' "
             "AND task_id IS NOT NULL ORDER BY code LIMIT 6)"
@@ -268,7 +379,12 @@ async def world(clone: Clone, request: pytest.FixtureRequest) -> AsyncGenerator[
             for task, reports in tasks.items():
                 for report in reports:
                     await keep(hall.connection, task, report)
-        yield World(hall, year, tasks)
+            schedules = random_schedules(chance, tasks, year)
+            for (task, unit), versions in schedules.items():
+                for version, (set_at, points) in enumerate(versions, 1):
+                    kept = {"year": year, "version": version, "set_at": set_at, "points": points}
+                    await set_schedule(hall.connection, task, unit, **kept)
+        yield World(hall, year, tasks, schedules)
 
 
 def test_the_random_reports_lie_on_both_sides_of_every_threshold() -> None:
@@ -280,12 +396,14 @@ def test_the_random_reports_lie_on_both_sides_of_every_threshold() -> None:
         met: set[Fraction] = set()
         lights: list[Light | None] = []
         for day in days_of(year):
-            scheduled = Fraction(schedule_progress(year, day))
-            lights += [world.light(task, day) for task in tasks]
-            met |= {mean - scheduled for task in tasks if (mean := world.standing(task)[1]) is not None}
-        assert {Fraction(off) for at in (-30, 0, 10) for off in (at - CENT, at)} <= met
+            as_of = datetime.combine(day, NOON)
+            lights += [world.light(task, as_of) for task in tasks]
+            stands = [world.standing(task, as_of) for task in tasks]
+            met |= {mean - due for _, mean, due in stands if mean is not None}
+        thresholds = (-THRESHOLDS.behind_points, Decimal(0), THRESHOLDS.ahead_points)
+        assert {Fraction(off) for at in thresholds for off in (at - CENT, at)} <= met
         assert {*lights} == {None, *Light}
-        stages = [world.standing(task)[0] for task in tasks]
+        stages = [world.standing(task, datetime(year, 12, 31, tzinfo=SHANGHAI))[0] for task in tasks]
         assert all(stages.count(stage) > 5 for stage in Stage)
         assert any(
             report.certified and report.certified < len(report.revisions) for task in tasks.values() for report in task
@@ -295,27 +413,39 @@ def test_the_random_reports_lie_on_both_sides_of_every_threshold() -> None:
 # Stages and lights ---------------------------------------------------------------------------------------------------
 
 
-async def test_every_task_is_in_exactly_one_stage(world: World) -> None:
-    found = {stage: await world.hall.codes(stage=stage.value) for stage in Stage}
-    assert found == {stage: {task for task in world.tasks if world.standing(task)[0] is stage} for stage in Stage}
-    assert sum(map(len, found.values())) == len(world.tasks) == len(await world.hall.codes())
+CLOCKS = [time(0, tzinfo=SHANGHAI), NOON, time(23, 59, 59, 999999, tzinfo=SHANGHAI)]
 
 
-async def test_every_reported_task_and_no_other_has_one_light_whatever_the_day(world: World) -> None:
-    reported = {task for task in world.tasks if world.standing(task)[1] is not None}
-    assert 0 < len(reported) < len(world.tasks)
-    clocks = [time(0, tzinfo=SHANGHAI), NOON, time(23, 59, 59, 999999, tzinfo=SHANGHAI)]
-    for number, day in enumerate(days_of(world.year)):
-        # The clock may speak of any zone: the day is that of the place.
-        world.hall.now = datetime.combine(day, clocks[number % 3]).astimezone(UTC)
-        found = {one: await world.hall.codes(light=one.value) for one in Light}
-        assert found == {one: {task for task in reported if world.light(task, day) is one} for one in Light}, day
+def instants_of(year: int) -> list[datetime]:
+    # An instant may speak of any zone: the day is that of the place.
+    return [datetime.combine(day, CLOCKS[n % 3]).astimezone(UTC) for n, day in enumerate(days_of(year))]
+
+
+async def test_every_task_is_in_exactly_one_stage_whatever_the_instant(world: World) -> None:
+    for as_of in instants_of(world.year)[::3]:
+        found = {stage: await world.hall.codes(stage=stage.value, as_of=as_of.isoformat()) for stage in Stage}
+        assert found == {
+            stage: {task for task in world.tasks if world.standing(task, as_of)[0] is stage} for stage in Stage
+        }
+        assert sum(map(len, found.values())) == len(world.tasks) == len(await world.hall.codes())
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_every_reported_task_and_no_other_has_one_light_whatever_the_instant(world: World, asked: bool) -> None:
+    far = datetime(2030, 1, 1, tzinfo=SHANGHAI)
+    for as_of in instants_of(world.year):
+        # Asked for then or being then: it is all the same.
+        world.hall.now = far if asked else as_of
+        query = {"as_of": as_of.isoformat()} if asked else {}
+        reported = {task for task in world.tasks if world.standing(task, as_of)[1] is not None}
+        assert 0 < len(reported) < len(world.tasks)
+        found = {one: await world.hall.codes(light=one.value, **query) for one in Light}
+        assert found == {one: {task for task in reported if world.light(task, as_of) is one} for one in Light}, as_of
         assert sum(map(len, found.values())) == len(reported)
 
 
 async def test_stage_and_light_narrow_each_other_and_the_other_filters(world: World) -> None:
-    day = date(world.year, 7, 2)
-    world.hall.now = datetime.combine(day, NOON)
+    as_of = world.hall.now = datetime.combine(date(world.year, 7, 2), NOON)
     for ordinal in range(1, 7):
         battle = f"{PLAN}-{ordinal}"
         for stage in Stage:
@@ -324,15 +454,14 @@ async def test_stage_and_light_narrow_each_other_and_the_other_filters(world: Wo
                     task
                     for task in world.tasks
                     if task.startswith(f"{battle}-")
-                    and world.standing(task)[0] is stage
-                    and world.light(task, day) is one
+                    and world.standing(task, as_of)[0] is stage
+                    and world.light(task, as_of) is one
                 }
                 assert await world.hall.codes(battle=battle, stage=stage.value, light=one.value) == expected
 
 
 async def test_pages_of_a_light_follow_each_other(world: World) -> None:
-    day = date(world.year, 7, 2)
-    world.hall.now = datetime.combine(day, NOON)
+    as_of = world.hall.now = datetime.combine(date(world.year, 7, 2), NOON)
     query: dict[str, Any] = {"light": "far_behind", "limit": 7}
     found: list[str] = []
     while True:
@@ -342,7 +471,7 @@ async def test_pages_of_a_light_follow_each_other(world: World) -> None:
             break
         query["cursor"] = page["next_cursor"]
     assert len(found) > 7
-    assert sorted(found) == sorted(task for task in world.tasks if world.light(task, day) is Light.FAR_BEHIND)
+    assert sorted(found) == sorted(task for task in world.tasks if world.light(task, as_of) is Light.FAR_BEHIND)
 
 
 @pytest.mark.parametrize(
@@ -357,26 +486,33 @@ async def test_unknown_stages_and_lights_are_refused(client: httpx.AsyncClient, 
 # The series ----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_series_of_every_task_is_what_was_reported_against_the_domain(world: World) -> None:
+@pytest.mark.parametrize("month", [1, 5, 12])
+async def test_the_series_of_every_task_is_what_was_reported_against_the_domain(world: World, month: int) -> None:
+    as_of = datetime.combine(date(world.year, month, 28), NOON)
     for task, reports in world.tasks.items():
         expected: list[dict[str, Any]] = []
         for report in sorted(reports, key=lambda report: (report.period, report.unit)):
-            stage, percent = report.in_force
-            scheduled = schedule_progress(world.year, parse_period(report.period).end)
+            revision = report.shown(as_of)
+            if revision is None:
+                continue
+            stage, percent = report.revisions[revision - 1]
+            points = world.points(task, report.unit, as_of)
+            scheduled = schedule_progress(world.year, parse_period(report.period).end, points)
             expected.append(
                 {
                     "period": report.period,
                     "unit": report.unit,
-                    "state": report.state.value,
-                    "revision": report.shown,
+                    "state": report.state_at(as_of).value,
+                    "revision": revision,
+                    "certified": report.in_force(as_of) is not None,
                     "stage": stage.value,
                     "percent_complete": float(percent),
                     "scheduled": float(scheduled),
                     "deviation": float(deviation(percent, scheduled)),
-                    "light": light(stage, percent, scheduled).value,
+                    "light": light(stage, percent, scheduled, THRESHOLDS).value,
                 }
             )
-        found = await world.hall.series(task)
+        found = await world.hall.series(task, as_of=as_of.isoformat())
         assert [{**item, "unit": item["unit"]["unit"]} for item in found] == expected
 
 
@@ -410,11 +546,10 @@ async def test_a_correction_counts_once_it_is_certified(hall: Hall) -> None:
     assert await hall.codes(light="behind") == set()
 
 
-async def test_a_draft_is_shown_as_one_and_counts_for_nothing(hall: Hall) -> None:
+async def test_a_draft_is_not_shown_and_counts_for_nothing(hall: Hall) -> None:
     task = f"{BATTLE}-3-3"
     await hall.report(task, "县农业农村局", "2023-04", 100, submit=False)
-    (item,) = await hall.series(task)
-    assert (item["state"], item["light"]) == ("draft", "completed")
+    assert await hall.series(task) == []
     assert await hall.codes(stage="completed") == set()
     assert (await hall.rolled_up())["lights"] == dict.fromkeys(Light, 0)
 
@@ -459,27 +594,12 @@ async def test_a_task_of_several_units_stands_at_their_mean(hall: Hall) -> None:
 # Roll-ups ------------------------------------------------------------------------------------------------------------
 
 
-async def standings(world: World) -> dict[str, tuple[str, Fraction | None]]:
-    """Stage and mean of every task, from the series and the submissions that the API shows."""
-    certified: set[tuple[str, str, str]] = set()
-    query: dict[str, Any] = {"limit": 500}
-    while True:
-        page = await world.hall.get("/submissions", **query)
-        certified |= {
-            (item["task"], item["unit"]["unit"], item["period"])
-            for item in page["items"]
-            if item["certified_revision"] is not None
-        }
-        if page["next_cursor"] is None:
-            break
-        query["cursor"] = page["next_cursor"]
+async def standings(world: World, as_of: datetime) -> dict[str, tuple[str, Fraction | None]]:
+    """Stage and mean of every task, from the series that the API shows."""
     found: dict[str, tuple[str, Fraction | None]] = {}
     for task in await world.hall.codes():
-        newest = {
-            item["unit"]["unit"]: item
-            for item in await world.hall.series(task)
-            if (task, item["unit"]["unit"], item["period"]) in certified
-        }
+        items = await world.hall.series(task, as_of=as_of.isoformat())
+        newest = {item["unit"]["unit"]: item for item in items if item["certified"]}
         stages = {item["stage"] for item in newest.values()} or {"not_started"}
         percents = [Fraction(str(item["percent_complete"])) for item in newest.values()]
         mean = sum(percents) / Fraction(len(percents)) if percents else None
@@ -503,7 +623,7 @@ def meets(operator: str, value: float, target: dict[str, Any]) -> bool:
             return value >= target["value"]
 
 
-async def reached(world: World) -> dict[str, bool]:
+async def reached(world: World, as_of: datetime) -> dict[str, bool]:
     """Whether each target with a value is reached, by the figures that the API shows."""
     # The API does not say which of two units came last; whoever has the reports does.
     order = {
@@ -514,47 +634,52 @@ async def reached(world: World) -> dict[str, bool]:
     page = await world.hall.get("/targets", quantified=True, limit=500)
     found: dict[str, bool] = {}
     for target in page["items"]:
-        detail = await world.hall.get(f"/targets/{target['code']}")
+        detail = await world.hall.get(f"/targets/{target['code']}", as_of=as_of.isoformat())
         shown = [item for item in detail["observations"] if item["certified"]]
         newest = max(shown, key=lambda item: order[target["task"], item["unit"], item["period"]], default=None)
-        found[target["code"]] = newest is not None and meets(target["operator"], newest["value"], target)
+        figure = None if newest is None else newest["value"]
+        if newest is not None and target["accumulation"] == "period":
+            figure = float(sum(Decimal(str(item["value"])) for item in shown))
+        found[target["code"]] = figure is not None and meets(target["operator"], figure, target)
     return found
 
 
-async def test_roll_ups_are_what_their_tasks_and_targets_add_up_to(world: World) -> None:
-    stands, targets = await standings(world), await reached(world)
-    assert {task: (stage.value, mean) for task in world.tasks for stage, mean in [world.standing(task)]} == stands
+@pytest.mark.parametrize("month", [1, 5, 9, 12])
+async def test_roll_ups_are_what_their_tasks_and_targets_add_up_to(world: World, month: int) -> None:
+    as_of = datetime.combine(date(world.year, month, 28), CLOCKS[month % 3])
+    world.hall.now = datetime(2030, 1, 1, tzinfo=SHANGHAI)
+    shown, targets = await standings(world, as_of), await reached(world, as_of)
+    stands = {task: world.standing(task, as_of) for task in world.tasks}
+    assert {task: (stage.value, mean) for task, (stage, mean, _) in stands.items()} == shown
     assert 5 < sum(targets.values()) < len(targets)
-    for day in days_of(world.year):
-        world.hall.now = datetime.combine(day, NOON)
-        scheduled = schedule_progress(world.year, day)
-        for code in (PLAN, *(f"{PLAN}-{ordinal}" for ordinal in range(1, 7))):
-            mine = [stand for task, stand in stands.items() if task.startswith(f"{code}-")]
-            aims = [is_reached for target, is_reached in targets.items() if target.startswith(f"{code}-")]
-            stages = [stage for stage, _ in mine]
-            offs = [mean - Fraction(scheduled) for _, mean in mine if mean is not None]
-            lights = [
-                light(Stage(stage), mean, Fraction(scheduled))  # type: ignore[arg-type]
-                for stage, mean in mine
-                if mean is not None
-            ]
-            answer = await world.hall.rolled_up(code)
-            off = Fraction(str(answer.pop("mean_deviation")))
-            # Rounded to the cent, and not further away than that.
-            assert abs(off - sum(offs) / len(offs)) <= Fraction(5001, 1_000_000)
-            share = Fraction(10_000 * stages.count("completed"), len(mine))
-            assert answer == {
-                "code": code,
-                "as_of": world.hall.now.isoformat(),
-                "tasks": len(mine),
-                "reported": len(offs),
-                "stages": {stage.value: stages.count(stage.value) for stage in Stage},
-                "lights": {one.value: lights.count(one) for one in Light},
-                "completion_rate": math.floor(share + Fraction(1, 2)) / 100,
-                "scheduled": float(scheduled),
-                "targets": len(aims),
-                "targets_reached": sum(aims),
-            }
+    for code in (PLAN, *(f"{PLAN}-{ordinal}" for ordinal in range(1, 7))):
+        mine = [task for task in stands if task.startswith(f"{code}-")]
+        aims = [is_reached for target, is_reached in targets.items() if target.startswith(f"{code}-")]
+        stages = [stands[task][0] for task in mine]
+        offs = [mean - due for task in mine for _, mean, due in [stands[task]] if mean is not None]
+        lights = [world.light(task, as_of) for task in mine]
+        answer = await world.hall.rolled_up(code, as_of=as_of.isoformat())
+        off = Fraction(str(answer.pop("mean_deviation")))
+        # Rounded to the cent, and not further away than that.
+        assert abs(off - sum(offs) / len(offs)) <= Fraction(5001, 1_000_000)
+        share = Fraction(10_000 * stages.count(Stage.COMPLETED), len(mine))
+        assert answer.pop("explanation").startswith(f"截至 {as_of.date()},{len(mine)} 项任务中 {len(offs)} 项")
+        assert answer == {
+            "code": code,
+            "as_of": as_of.isoformat(),
+            "tasks": len(mine),
+            "reported": len(offs),
+            "stages": {stage.value: stages.count(stage) for stage in Stage},
+            "lights": {one.value: lights.count(one) for one in Light},
+            "completion_rate": math.floor(share + Fraction(1, 2)) / 100,
+            "scheduled": float(schedule_progress(world.year, as_of.date())),
+            "targets": len(aims),
+            "targets_reached": sum(aims),
+        }
+        # Being then is the same as asking for it.
+        world.hall.now, far = as_of, world.hall.now
+        assert (await world.hall.rolled_up(code))["lights"] == answer["lights"]
+        world.hall.now = far
 
 
 async def test_the_battles_add_up_to_the_plan(world: World) -> None:
@@ -567,19 +692,39 @@ async def test_the_battles_add_up_to_the_plan(world: World) -> None:
 
 
 @pytest.mark.parametrize("year", [2023, 2024])
-async def test_the_schedule_in_sql_is_that_of_the_domain_on_every_day(hall: Hall, year: int) -> None:
+@pytest.mark.parametrize(
+    "months",
+    [
+        {},
+        {1: 0, 2: "33.33", 6: "33.34", 12: 100},
+        {3: "12.5", 8: "12.5", 11: 60},
+        {2: 100},
+        {1: 7, 2: "7.01", 3: 50, 4: "50.5", 5: 61, 6: 62, 7: 63, 8: "77.77", 9: 80, 10: 90, 11: 99, 12: "99.99"},
+    ],
+    ids=["even", "late", "held", "early", "every month"],
+)
+async def test_the_schedule_in_sql_is_that_of_the_domain_on_every_day(
+    hall: Hall, year: int, months: dict[int, Any]
+) -> None:
     """With one task reported at 0, the mean deviation is the schedule that SQL computes, below zero."""
     await hall.connection.execute("UPDATE plans SET year = $1", year)
     zero = [(Stage.NOT_STARTED, Decimal(0))]
     unit = await hall.connection.fetchval("SELECT code FROM units LIMIT 1")
     report = Report(uuid.uuid4(), unit, f"{year}-01", SubmissionState.CERTIFIED, zero, 1)
-    await keep(hall.connection, f"{BATTLE}-1-1", report)
+    task = f"{BATTLE}-1-1"
+    await keep(hall.connection, task, report)
+    points = [(parse_period(f"{year}-{month:02}").end, Decimal(percent)) for month, percent in months.items()]
+    # The first is not in force any more: two points that would show.
+    for version, given in ((1, [(date(year, 6, 30), Decimal(1))]), (2, points)):
+        kept = {"year": year, "version": version, "set_at": LONG_AGO, "points": given}
+        await set_schedule(hall.connection, task, unit, **kept)
     day = date(year, 1, 1) - timedelta(days=3)
     while day < date(year + 1, 1, 4):
         hall.now = datetime.combine(day, NOON)
         answer = await hall.rolled_up()
-        expected = float(schedule_progress(year, day))
-        assert (answer["scheduled"], answer["mean_deviation"]) == (expected, -expected if expected else 0), day
+        expected = float(schedule_progress(year, day, points))
+        assert answer["scheduled"] == float(schedule_progress(year, day))
+        assert answer["mean_deviation"] == (-expected if expected else 0), day
         day += timedelta(days=1)
 
 
@@ -711,20 +856,24 @@ async def test_of_two_units_the_figure_that_came_last_counts(hall: Hall) -> None
         assert (await hall.rolled_up())["targets_reached"] == (number + 1) % 2
 
 
-async def test_observations_of_every_target_are_those_of_the_revisions_shown(world: World) -> None:
+@pytest.mark.parametrize("month", [2, 8])
+async def test_observations_of_every_target_are_those_of_the_revisions_shown(world: World, month: int) -> None:
+    as_of = datetime.combine(date(world.year, month, 20), NOON)
     page = await world.hall.get("/targets", quantified=True, limit=500)
     assert {target["accumulation"] for target in page["items"]} <= set(Accumulation)
     for target in page["items"]:
-        reports = [report for report in world.tasks.get(target["task"], ()) if target["code"] in report.figures]
-        detail = await world.hall.get(f"/targets/{target['code']}")
+        code = target["code"]
+        reports = [report for report in world.tasks.get(target["task"], ()) if code in report.figures]
+        detail = await world.hall.get(f"/targets/{code}", as_of=as_of.isoformat())
         assert detail["observations"] == [
             {
                 "period": report.period,
                 "unit": report.unit,
-                "value": float(report.figures[target["code"]]),
-                "certified": report.certified is not None,
+                "value": float(report.figure(code, revision)),
+                "certified": report.in_force(as_of) is not None,
             }
             for report in sorted(reports, key=lambda report: (report.period, report.unit))
+            if (revision := report.shown(as_of)) is not None
         ]
 
 
@@ -764,7 +913,7 @@ async def test_unknown_parameters_are_refused(client: httpx.AsyncClient, path: s
 
 
 async def test_no_statement_per_task_report_or_figure(world: World) -> None:
-    world.hall.now = datetime.combine(date(world.year, 7, 2), NOON)
+    world.hall.now = datetime.combine(date(world.year, 12, 31), NOON)
     busy = max(world.tasks, key=lambda task: len(world.tasks[task]))
     idle = next(task for task, reports in world.tasks.items() if not reports)
     figures: dict[str, int] = {}
@@ -800,3 +949,167 @@ async def test_an_unchanged_series_is_304_until_another_report_comes(hall: Hall)
     assert (await hall.client.get(path, headers={"If-None-Match": etag})).status_code == 304
     await hall.report(task, unit, "2023-04", 20)
     assert (await hall.client.get(path, headers={"If-None-Match": etag})).status_code == 200
+
+
+# The past stays ------------------------------------------------------------------------------------------------------
+
+
+async def test_what_comes_later_changes_no_answer_about_before(hall: Hall) -> None:
+    """Report, return, report anew, certify, correct, certify: every instant keeps the answer that it had."""
+    page = await hall.get("/targets", task=f"{BATTLE}-1-7", quantified=True)
+    target = page["items"][0]
+    task, code, value = target["task"], target["code"], target["value"]
+    owed = await hall.get("/obligations", rule="monthly-form", task=task, period="2023-04")
+    unit = owed["items"][0]["unit"]["unit"]
+    asked: dict[datetime, dict[str, Any]] = {}
+
+    async def answers(as_of: datetime | None = None) -> dict[str, Any]:
+        query = {} if as_of is None else {"as_of": as_of.isoformat()}
+        return {
+            "series": await hall.series(task, **query),
+            "battle": await hall.rolled_up(**query),
+            "plan": await hall.rolled_up(PLAN, **query),
+            "target": await hall.get(f"/targets/{code}", **query),
+            **{one.value: await hall.codes(light=one.value, **query) for one in Light},
+            **{one.value: await hall.codes(stage=one.value, **query) for one in Stage},
+        }
+
+    async def then() -> None:
+        """Note the answers of this instant, then let a day pass."""
+        asked[hall.now] = await answers()
+        hall.now += timedelta(days=1)
+
+    figure = {"observations": [{"target": code, "value": value}]}
+    await then()
+    april = await hall.report(task, unit, "2023-04", 20, **figure)
+    await then()
+    await hall.certify(april)
+    await then()
+    fixed = {"stage": "in_progress", "percent_complete": 70, "reason": "漏计", "observations": []}
+    await hall.post(f"/submissions/{april}/correct", fixed)
+    await then()
+    await hall.certify(april)
+    await then()
+    hall.now = datetime.combine(date(2023, 5, 12), NOON)
+    may = await hall.report(task, unit, "2023-05", 75)
+    await then()
+    await hall.post(f"/submissions/{may}/return", {"by": "县统计局", "reason": "请核对"})
+    await then()
+    await hall.post(f"/submissions/{may}/submit", {})
+    # The second submission takes the place of the first: of what was handed in before, only the instants are kept.
+    returned = [instant for instant in asked if instant.month == 5]
+    await then()
+    await hall.certify(may)
+    await then()
+    for instant, before in asked.items():
+        if instant not in returned:
+            assert await answers(instant) == before, instant
+    shown = [[(item["revision"], item["state"], item["certified"]) for item in asked[at]["series"]] for at in asked]
+    first, second = (1, "certified", True), (2, "certified", True)
+    assert shown == [
+        *([], [(1, "submitted", False)], [first], [(1, "submitted", True)], [second]),
+        *([second, (1, state, False)] for state in ("submitted", "returned", "submitted")),
+        [second, first],
+    ]
+    assert [asked[at]["battle"]["targets_reached"] for at in asked] == [0, 0, 1, 1, 0, 0, 0, 0, 0]
+    assert [[one.value for one in Light if task in asked[at][one.value]] for at in asked] == [
+        *([], [], ["behind"], ["behind"]),
+        *[["ahead"]] * 5,
+    ]
+    # What was certified counts from that very instant on, and not a microsecond before.
+    certified = next(at for at, found in asked.items() if found["battle"]["reported"])
+    before = await answers(certified - timedelta(microseconds=1))
+    assert (before["battle"]["reported"], asked[certified]["battle"]["reported"]) == (0, 1)
+
+
+async def test_targets_measured_by_period_are_reached_by_their_sum(hall: Hall) -> None:
+    code, value, indicator = await hall.connection.fetchrow(
+        "SELECT t.code, t.value, t.indicator_id FROM targets t JOIN tasks k ON k.id = t.task_id "
+        "WHERE k.code = $1 AND t.value IS NOT NULL",
+        _TARGET,
+    )
+    units = [row["code"] for row in await hall.connection.fetch("SELECT code FROM units ORDER BY code LIMIT 2")]
+    stand = (Stage.IN_PROGRESS, Decimal(50))
+    # Two units over two months, a quarter of the value each; the last corrected from nothing, and one draft.
+    for number, (unit, month) in enumerate([(units[0], 4), (units[1], 4), (units[0], 5), (units[1], 5)]):
+        report = Report(
+            *(uuid.UUID(int=number + 1), unit, f"2023-{month:02}", SubmissionState.CERTIFIED, [stand, stand], 2),
+            figures={code: value / 4},
+            began=LONG_AGO + timedelta(days=number),
+        )
+        await keep(hall.connection, _TARGET, report)
+    draft = Report(
+        *(uuid.uuid4(), units[0], "2023-06", SubmissionState.DRAFT, [stand], None), figures={code: Decimal(10**6)}
+    )
+    await keep(hall.connection, _TARGET, draft)
+    reached: dict[str, list[int]] = {}
+    for accumulation in Accumulation:
+        await hall.connection.execute(
+            "UPDATE indicators SET accumulation = $1 WHERE id = $2", accumulation.value, indicator
+        )
+        # The first revision of the last report is a cent too little.
+        instants = [LONG_AGO + timedelta(days=3, hours=hours) for hours in (0, 2, 4)]
+        reached[accumulation.value] = [
+            (await hall.rolled_up(as_of=at.isoformat()))["targets_reached"] for at in instants
+        ]
+    assert reached == {"period": [0, 0, 1], "cumulative": [0, 0, 0], "point": [0, 0, 0]}
+
+
+async def test_a_roll_up_says_itself_in_one_sentence(hall: Hall) -> None:
+    assert (await hall.rolled_up())["explanation"] == (
+        "截至 2023-04-12,22 项任务中 0 项有认定进度,已完成 0 项(0%);序时进度 27.95%,尚无偏差可计;"
+        "有数值的目标 12 个,达到 0 个"
+    )
+    await hall.certify(await hall.report(f"{BATTLE}-3-3", "县农业农村局", "2023-04", 20))
+    assert (await hall.rolled_up())["explanation"] == (
+        "截至 2023-04-12,22 项任务中 1 项有认定进度,已完成 0 项(0%);序时进度 27.95%,平均偏差 -7.95 个百分点,"
+        "超序时 0 项、达序时 0 项、滞后 1 项、严重滞后 0 项;有数值的目标 12 个,达到 0 个"
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/battles/{BATTLE}/progress",
+        f"/plans/{PLAN}/progress",
+        f"/battles/{BATTLE}/progress?as_of=2023-04-01T00:00:00Z",
+        "/compliance?rule=monthly-form",
+        "/deadlines?rule=monthly-form&from=2023-04-01&to=2023-12-31",
+    ],
+)
+async def test_the_same_figures_a_second_later_are_304_by_a_weak_tag(hall: Hall, path: str) -> None:
+    url = f"/api/v1{path}"
+    first = await hall.client.get(url)
+    etag = first.headers["etag"]
+    assert etag.startswith('W/"')
+    hall.now += timedelta(seconds=1)
+    again = await hall.client.get(url, headers={"If-None-Match": etag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    # A cache may have dropped the mark, and who has nothing is sent what is true now.
+    assert (await hall.client.get(url, headers={"If-None-Match": etag.removeprefix("W/")})).status_code == 304
+    sent = await hall.client.get(url)
+    assert sent.headers["etag"] == etag
+    assert (sent.content == first.content) == ("as_of=" in path)
+    if "as_of=" not in path:
+        await hall.certify(await hall.report(f"{BATTLE}-3-3", "县农业农村局", "2023-04", 20))
+        changed = await hall.client.get(url, headers={"If-None-Match": etag})
+        assert (changed.status_code, changed.headers["etag"] != etag) == (200, True)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/battles/{BATTLE}/progress",
+        f"/plans/{PLAN}/progress",
+        f"/tasks/{BATTLE}-3-3/progress",
+        f"/tasks/{BATTLE}-3-3/schedules",
+        f"/targets/{BATTLE}-1-5-T1",
+        "/tasks",
+    ],
+)
+async def test_an_instant_is_given_with_its_offset(client: httpx.AsyncClient, path: str) -> None:
+    for wrong in ("2023-04-20", "2023-04-20T00:00:00", "1682006399", ""):
+        answer = await client.get(f"/api/v1{path}", params={"as_of": wrong})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/query/as_of"), wrong
+    # An unencoded + is a blank.
+    assert (await client.get(f"/api/v1{path}?as_of=2023-04-20T23:59:59+08:00")).status_code == 200

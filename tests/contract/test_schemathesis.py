@@ -20,6 +20,7 @@ MEANT_BUT_NOT_TRUE = {
     *("unknown_task", "unknown_unit", "not_owed", "period_ahead", "locked", "already_reported", "not_certifier"),
     *("completed_below_100", "progress_not_started", "full_not_completed"),
     *("not_its_target", "qualitative", "repeated"),
+    *("outside_year", "falls"),
     *("decimal_max_digits", "decimal_max_places", "decimal_whole_digits"),
 }
 # An instant of another year than those a calendar can have; date-time of the document has no bounds.

@@ -170,6 +170,25 @@ async def test_a_database_with_a_plan_can_be_downgraded(clone: Clone) -> None:
             await engine.dispose()
 
 
+async def test_what_was_a_constant_becomes_data_and_no_new_version_of_a_rule(clone: Clone) -> None:
+    async with clone() as url:
+        engine = create_engine(url)
+        try:
+            stored = (
+                "SELECT schedule FROM rules WHERE schedule IS NOT NULL UNION ALL SELECT schedule FROM rule_versions"
+            )
+            before = await rows(engine, stored)
+            await downgrade(engine, "0004")
+            older = await rows(engine, stored)
+            assert len(older) == len(before) > 10
+            assert not any("jump_points" in schedule for (schedule,) in older)
+            assert await migrations.upgrade(engine)
+            assert sorted(map(str, await rows(engine, stored))) == sorted(map(str, before))
+            assert await rows(engine, "SELECT ahead_points, behind_points FROM plans") == [(10, 30)]
+        finally:
+            await engine.dispose()
+
+
 async def test_an_upgrade_of_what_is_up_to_date_does_nothing(empty: AsyncEngine) -> None:
     assert [await migrations.upgrade(empty) for _ in range(2)] == [True, False]
 

@@ -308,6 +308,36 @@ async def test_a_rule_of_two_plans_is_ambiguous_until_the_plan_is_given(
         assert rule["certifier"]["unit"] == "430124-lyj"
 
 
+async def test_thresholds_of_lights_and_of_jumps_are_data_of_the_plan(
+    url: str, engine: AsyncEngine, tmp_path: Path
+) -> None:
+    async def shown(client: httpx.AsyncClient, plan: str) -> tuple[Any, Any]:
+        rule = (await client.get("/api/v1/rules/monthly-form", params={"plan": plan})).json()
+        return (await client.get(f"/api/v1/plans/{plan}")).json()["lights"], rule["schedule"]["jump_points"]
+
+    stated = ({"ahead_points": 10, "behind_points": 30}, 40)
+    own = (
+        Edit("plan.yaml", "objective: 让花更香、树更老", "objective: 让花更香、树更老\nlights: {ahead_points: 7.5}"),
+        Edit("plan.yaml", "due_day: 20, first", "due_day: 20, jump_points: 12.25, first"),
+    )
+    async with client_on(url) as client:
+        await load_plan(engine, write_plan(tmp_path), now=NOW)
+        assert await shown(client, REAL) == await shown(client, CODE) == stated
+        assert (await load_plan(engine, write_plan(tmp_path, *own), now=NOW)).changed
+        assert await shown(client, CODE) == ({"ahead_points": 7.5, "behind_points": 30}, 12.25)
+        assert counts(await load_plan(engine, write_plan(tmp_path, *own), now=NOW)) == UNCHANGED
+        assert await shown(client, REAL) == stated
+
+
+@pytest.mark.parametrize(
+    "given", ["{ahead_points: -1}", "{behind_points: 100.5}", "{behind_points: 1.005}", "{red: 1}"]
+)
+async def test_thresholds_without_sense_are_refused(engine: AsyncEngine, tmp_path: Path, given: str) -> None:
+    wrong = Edit("plan.yaml", "objective: 让花更香、树更老", f"objective: 让花更香、树更老\nlights: {given}")
+    with pytest.raises(SeedError, match="lights"):
+        await load_plan(engine, write_plan(tmp_path, wrong), now=NOW)
+
+
 async def test_a_wrong_file_leaves_the_database_untouched(engine: AsyncEngine, tmp_path: Path) -> None:
     await load_plan(engine, write_plan(tmp_path), now=NOW)
     before = await rows(engine)

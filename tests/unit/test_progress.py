@@ -14,13 +14,16 @@ from app.domain.progress import (
     Refusal,
     ReportWarning,
     Stage,
+    Stretch,
     Thresholds,
     WarningCode,
     check_report,
     deviation,
     light,
     refuse_report,
+    refuse_schedule,
     schedule_progress,
+    stretches,
 )
 
 D = Decimal
@@ -109,6 +112,35 @@ def test_a_point_on_the_first_day_counts_on_the_first_day() -> None:
 def test_a_schedule_without_sense_is_refused(points: list[tuple[date, Decimal]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         schedule_progress(2023, date(2023, 1, 1), points)
+
+
+def test_every_point_that_cannot_stand_is_named_by_its_place() -> None:
+    points = [(date(2023, 6, 30), D(40)), (date(2024, 1, 31), D(101)), (date(2023, 9, 30), D(30)), POINTS[1]]
+    assert [(one.place, one.field, one.code) for one in refuse_schedule(2023, points)] == [
+        (1, "period", "outside_year"),
+        (1, "percent", "out_of_range"),
+        (3, "period", "repeated"),
+        (2, "percent", "falls"),
+    ]
+    assert refuse_schedule(2023, POINTS[::-1]) == refuse_schedule(2023, []) == []
+
+
+def test_a_schedule_is_made_of_stretches_from_the_eve_of_the_year() -> None:
+    eve = date(2022, 12, 31)
+    assert stretches(2023) == [Stretch(eve, date(2023, 12, 31), D(0), D(100))]
+    days, due = [eve, *(day for day, _ in POINTS)], [D(0), *(percent for _, percent in POINTS)]
+    assert stretches(2023, POINTS[::-1]) == [Stretch(*of) for of in zip(days, days[1:], due, due[1:], strict=False)]
+    with pytest.raises(ValueError, match="节点重复"):
+        stretches(2023, [*POINTS, POINTS[0]])
+
+
+@given(schedules(), st.dates(date(2022, 1, 1), date(2024, 12, 31)))
+def test_a_schedule_is_the_sum_of_what_its_stretches_rise(points: list[tuple[date, Decimal]], day: date) -> None:
+    risen = D(0)
+    for one in stretches(2023, points):
+        days = (one.to_day - one.from_day).days
+        risen += (one.to_percent - one.from_percent) * min(max((day - one.from_day).days, 0), days) / days
+    assert abs(risen - schedule_progress(2023, day, points)) <= D("0.005")
 
 
 @given(schedules(), st.dates(date(2022, 1, 1), date(2024, 12, 31)), st.integers(0, 400))

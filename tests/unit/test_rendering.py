@@ -6,6 +6,7 @@ from urllib.parse import unquote, unquote_to_bytes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from app.fragments import FragmentCache
 from app.protocol import encode_target
@@ -51,6 +52,25 @@ def test_an_answer_the_caller_has_is_not_sent_again() -> None:
     assert sent.etag == tag_of(sent.body)
     again = render(live, Known.parse(sent.etag))
     assert (again.etag, again.body) == (sent.etag, None)
+
+
+def test_what_moves_with_the_clock_is_left_out_of_a_weak_tag() -> None:
+    class Counted(BaseModel):
+        as_of: int
+        items: list[Live]
+
+    first = render(Counted(as_of=1, items=[Live(status="live")]), Known.parse(None), moving={"as_of"})
+    assert first.etag.startswith('W/"')
+    assert first.body == b'{"as_of":1,"items":[{"status":"live"}]}'
+    later = Counted(as_of=2, items=[Live(status="live")])
+    for header in (first.etag, first.etag.removeprefix("W/"), f"{OTHER}, {first.etag}", "*"):
+        again = render(later, Known.parse(header), moving={"as_of"})
+        assert (again.etag, again.body) == (first.etag, None)
+    fewer = render(Counted(as_of=2, items=[]), Known.parse(first.etag), moving={"as_of"})
+    assert (fewer.etag != first.etag, fewer.body) == (True, b'{"as_of":2,"items":[]}')
+    nested = {"as_of": True, "items": {"__all__": {"status"}}}
+    assert render(later, Known.parse(None), moving=nested).etag not in Known.parse(first.etag)
+    assert render(later, Known.parse(first.etag)).body is not None
 
 
 def test_the_cache_keeps_no_more_than_its_size_and_drops_what_nobody_asks_for() -> None:

@@ -3,13 +3,13 @@
 Before, every update of an obligation took its old counts back and added its new ones, in two statements, even where the
 counts were the same: a report handed in and not yet certified wrote four rows for nothing.
 
-Revision: 0005, after 0004
+Revision: 0006, after 0005
 """
 
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
