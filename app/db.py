@@ -84,6 +84,15 @@ class Database:
             async with self._on.transaction():
                 yield self
 
+    @asynccontextmanager
+    async def apart(self) -> AsyncGenerator[None]:
+        """What fails in here leaves a transaction around it as it was; on a pool every statement stands apart."""
+        if isinstance(self._on, asyncpg.pool.Pool):
+            yield
+        else:
+            async with self._on.transaction():
+                yield
+
 
 async def _keep_as_is(_connection: object) -> None:
     """Nothing to reset: what runs here sets nothing on a connection, so the round trip of a reset is saved."""

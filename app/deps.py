@@ -18,9 +18,20 @@ from app.db import Database
 from app.errors import Fault, InvalidRequestError
 from app.rendering import Known
 from app.schemas.base import NoQuery
+from app.services.intake import Intake
 from app.services.reader import Reader
 
-__all__ = ["Reading", "Writing", "WritingAtOnceDep", "WritingDep", "query_parameters", "reading", "writing"]
+__all__ = [
+    "Reading",
+    "Taking",
+    "TakingDep",
+    "Writing",
+    "WritingDep",
+    "query_parameters",
+    "reading",
+    "taking",
+    "writing",
+]
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 
@@ -43,6 +54,13 @@ class Writing(Generic[QueryT]):
     reader: Reader
     query: QueryT
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Taking(Writing[QueryT]):
+    """One request that takes reports in: on the pool, for what it writes one statement writes, or it says how."""
+
+    intake: Intake
 
 
 def _validated(model: type[QueryT], request: Request) -> QueryT:
@@ -93,15 +111,16 @@ class _Write(Generic[QueryT]):
             yield Writing(db, state.reader, query, state.clock())
 
 
-class _WriteAtOnce(Generic[QueryT]):
-    """Takes a request up as a :class:`Writing` on the pool: what it writes, one statement writes, or it says how."""
+class _Taker(Generic[QueryT]):
+    """Takes a request up as a :class:`Taking`."""
 
     def __init__(self, model: type[QueryT]) -> None:
         self.model = model
 
-    async def __call__(self, request: Request) -> Writing[QueryT]:
+    async def __call__(self, request: Request) -> Taking[QueryT]:
+        query = _validated(self.model, request)
         state = request.state
-        return Writing(state.writes, state.reader, _validated(self.model, request), state.clock())
+        return Taking(state.writes, state.reader, query, state.clock(), state.intake)
 
 
 def reading(model: type[BaseModel]) -> Any:
@@ -109,14 +128,19 @@ def reading(model: type[BaseModel]) -> Any:
     return Depends(_Read(model))
 
 
-def writing(model: type[BaseModel] = NoQuery, *, at_once: bool = False) -> Any:
-    """The dependency that gives a route its ``Writing[model]``; ``at_once`` where one statement writes all there is."""
+def writing(model: type[BaseModel] = NoQuery) -> Any:
+    """The dependency that gives a route its ``Writing[model]``."""
     # The scope makes a commit that fails an error of the request, not a lost write behind a 201.
-    return Depends(_WriteAtOnce(model) if at_once else _Write(model), scope="function")
+    return Depends(_Write(model), scope="function")
+
+
+def taking(model: type[BaseModel] = NoQuery) -> Any:
+    """The dependency that gives a route its ``Taking[model]``."""
+    return Depends(_Taker(model))
 
 
 WritingDep = Annotated[Writing[NoQuery], writing()]
-WritingAtOnceDep = Annotated[Writing[NoQuery], writing(at_once=True)]
+TakingDep = Annotated[Taking[NoQuery], taking()]
 
 
 def query_parameters(model: type[BaseModel]) -> dict[str, Any]:

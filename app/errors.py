@@ -100,7 +100,10 @@ class ConflictError(AppError):
     slug = "conflict"
     status = 409
     title = "与现有内容冲突"
-    remedy = "该任务该期已有进度报送,其编号在 existing 中;请对它修改、报送或更正,而不是另报一份。"
+    remedy = (
+        "给出 existing 的,是该任务该期已有进度报送:请对它修改、报送或更正,而不是另报一份;"
+        "未给出的,是与同时提交的内容冲突:什么也没有写入,请重新读取后再试。"
+    )
 
 
 class WrongStepError(ConflictError):

@@ -32,6 +32,7 @@ from app.routers import (
     tasks,
     units,
 )
+from app.services.intake import Intake
 from app.services.reader import Reader
 from app.settings import Settings, SettingsError, read_settings
 from app.version import VERSION
@@ -63,6 +64,7 @@ class State(TypedDict):
 
     reader: Reader
     writes: Database
+    intake: Intake
     clock: Clock
     metrics: Metrics
 
@@ -98,7 +100,14 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         ):
             reader = Reader(Database(reads), FragmentCache(settings.fragment_cache_size))
             _settle()
-            yield {"reader": reader, "writes": Database(writes), "clock": clock, "metrics": metrics}
+            database = Database(writes)
+            yield {
+                "reader": reader,
+                "writes": database,
+                "intake": Intake(database),
+                "clock": clock,
+                "metrics": metrics,
+            }
 
     app = FastAPI(
         title="六仗",

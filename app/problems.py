@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from app.errors import (
     AppError,
     BadRequestError,
+    ConflictError,
     Fault,
     InternalError,
     InvalidRequestError,
@@ -39,6 +40,10 @@ _UNREACHABLE = (
     asyncpg.QueryCanceledError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    # Two requests stood in each other's way; whoever tries again gets through.
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
     OSError,
 )
 
@@ -109,6 +114,13 @@ def _on_unreachable(request: Request, error: Exception) -> Response:
     return _answer(request, unavailable, headers={"Retry-After": "5"})
 
 
+def _on_constraint(request: Request, error: Exception) -> Response:
+    """What the service had checked was no longer so when it was written."""
+    constraint = getattr(error, "constraint_name", None)
+    _log.warning("constraint %s violated, request %s", constraint, request_id_of(request.scope))
+    return _answer(request, ConflictError("与同时提交的内容冲突,未写入任何内容,请重新读取后再试"))
+
+
 def unexpected_answer(request: Request, error: Exception) -> Response:
     """The answer for an exception that nothing else handles: logged in full, told in one sentence."""
     _log.exception("unexpected error, request %s", request_id_of(request.scope), exc_info=error)
@@ -127,5 +139,6 @@ def install_problem_handlers(app: FastAPI) -> None:
     register(AppError, _on_app_error)
     register(RequestValidationError, _on_validation)
     register(HTTPException, _on_http)
+    register(asyncpg.IntegrityConstraintViolationError, _on_constraint)
     for kind in _UNREACHABLE:
         register(kind, _on_unreachable)

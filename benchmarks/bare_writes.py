@@ -8,7 +8,6 @@ import os
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import date
 from typing import Any
 
 import asyncpg
@@ -31,44 +30,38 @@ COLUMNS = {
     "percent_complete": "numeric",
     "progress": "text",
     "value": "numeric",
+    "period": "text",
 }
 INSERT = f"""
     WITH given AS (
-        SELECT * FROM unnest($4::uuid[], {", ".join(f"${n}::{kind}[]" for n, kind in enumerate(COLUMNS.values(), 5))})
+        SELECT * FROM unnest($2::uuid[], {", ".join(f"${n}::{kind}[]" for n, kind in enumerate(COLUMNS.values(), 3))})
                       AS g(id, {", ".join(COLUMNS)})
     ), kept AS (
         INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision,
                                  version, created_at)
-        SELECT task_id, id, unit_id, plan_id, battle_id, $1, $2, 'submitted', 1, 1, $3 FROM given
+        SELECT task_id, id, unit_id, plan_id, battle_id, period, (period || '-01')::date, 'submitted', 1, 1, $1
+        FROM given
     ), revisions AS (
         INSERT INTO submission_revisions (task_id, submission_id, revision, stage, percent_complete, progress, warnings,
                                           created_at, submitted_at, content_hash)
-        SELECT task_id, id, 1, 'in_progress', percent_complete, progress, '[]', $3, $3, repeat('0', 64) FROM given
+        SELECT task_id, id, 1, 'in_progress', percent_complete, progress, '[]', $1, $1, repeat('0', 64) FROM given
     ), figures AS (
         INSERT INTO observations (task_id, submission_id, revision, target_id, value)
         SELECT task_id, id, 1, target_id, value FROM given
     ), steps AS (
         INSERT INTO submission_transitions (task_id, submission_id, revision, action, to_state, at, actor_unit_id)
-        SELECT task_id, id, 1, 'submit', 'submitted', $3, unit_id FROM given
+        SELECT task_id, id, 1, 'submit', 'submitted', $1, unit_id FROM given
     )
-    UPDATE obligations o SET submitted_at = $3 FROM given g WHERE o.unit_id = g.unit_id AND o.id = g.obligation_id
+    UPDATE obligations o SET submitted_at = $1 FROM given g WHERE o.unit_id = g.unit_id AND o.id = g.obligation_id
 """
 
 
 async def insert(request: Request) -> Response:
     """Insert the reports of the body; answers their ids."""
-    body: dict[str, Any] = orjson.loads(await request.body())
-    reports: list[dict[str, Any]] = body["items"]
+    reports: list[dict[str, Any]] = orjson.loads(await request.body())["items"]
     ids = [uuid.uuid4() for _ in reports]
     columns = [[report[name] for report in reports] for name in COLUMNS]
-    await request.state.pool.execute(
-        INSERT,
-        body["period"],
-        date.fromisoformat(body["period_start"]),
-        system_clock(),
-        ids,
-        *columns,
-    )
+    await request.state.pool.execute(INSERT, system_clock(), ids, *columns)
     return Response(orjson.dumps({"ids": ids}), status_code=201, media_type="application/json")
 
 

@@ -27,10 +27,10 @@ from benchmarks.load import Measurement, drive
 from benchmarks.stage import Served, database, serving
 
 COUNTIES, UNITS, TASKS, BATCH = 122, 40, 40, 500
-PERIOD, START, BEFORE = "2023-05", "2023-05-01", "2023-04"
+BEFORE, PERIODS = "2023-04", ("2023-05", "2023-06", "2023-07")
 # Ten minutes before the end of the 20th, by the service's clock, when the first worker starts.
-TEN_TO_MIDNIGHT = datetime(2023, 5, 20, 23, 50, tzinfo=SHANGHAI)
-MOST_A_SECOND = 30_000
+TEN_TO_MIDNIGHT = datetime(2023, 7, 20, 23, 50, tzinfo=SHANGHAI)
+MOST_A_SECOND = 40_000
 ONE_AT_LEAST, MANY_AT_LEAST, MEMORY_AT_MOST = 0.6, 0.7, 1.3
 
 PROVINCE = f"""
@@ -68,13 +68,13 @@ PROVINCE = f"""
     INSERT INTO obligations (unit_id, plan_id, battle_id, rule_id, task_id, period, period_start, due_at,
                              effective_due_at, lock_at, rule_version, calendar_version, provisional, submitted_at)
         SELECT u.id, t.plan_id, t.battle_id, r.id, t.id, to_char(start, 'YYYY-MM'), start, due, due,
-               due + interval '1 month', 1, 'benchmark', false,
+               due + interval '1 year', 1, 'benchmark', false,
                CASE to_char(start, 'YYYY-MM') WHEN '{BEFORE}' THEN due - interval '1 day' END
         FROM tasks t JOIN plans p ON p.id = t.plan_id JOIN rules r ON r.plan_id = p.id
         JOIN units u ON u.region_code = p.region_code
         CROSS JOIN (SELECT make_date(2023, m, 1) AS start,
                            make_timestamptz(2023, m, 20, 23, 59, 59.999999, 'Asia/Shanghai') AS due
-                    FROM generate_series(4, 5) m) AS months
+                    FROM generate_series(4, 7) m) AS months
         ORDER BY u.id, t.id, start;
     INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision, version,
                              created_at)
@@ -90,10 +90,10 @@ PROVINCE = f"""
 """
 OWED = f"""
     SELECT o.unit_id, u.code AS unit, o.task_id, t.code AS task, o.plan_id, o.battle_id, o.id AS obligation_id,
-           g.id AS target_id, g.code AS target
+           g.id AS target_id, g.code AS target, o.period
     FROM obligations o JOIN units u ON u.id = o.unit_id JOIN tasks t ON t.id = o.task_id
     JOIN targets g ON g.task_id = t.id
-    WHERE o.period = '{PERIOD}' ORDER BY o.plan_id, o.unit_id, o.task_id
+    WHERE o.period > '{BEFORE}' ORDER BY o.period, o.plan_id, o.unit_id, o.task_id
 """
 SAID = {"stage": "in_progress", "percent_complete": 40, "progress": "主体工程已完成四成,按计划推进,资金到位。"}
 FIGURE = 41.5
@@ -132,10 +132,10 @@ def _request(method: str, path: str, body: Any) -> bytes:
 
 
 def _to_bare(rows: Rows) -> bytes:
-    keys = ("task_id", "unit_id", "plan_id", "battle_id", "obligation_id", "target_id")
+    keys = ("task_id", "unit_id", "plan_id", "battle_id", "obligation_id", "target_id", "period")
     said = {"percent_complete": SAID["percent_complete"], "progress": SAID["progress"], "value": FIGURE}
     items = [{**{name: row[name] for name in keys}, **said} for row in rows]
-    return _request("POST", "/reports", {"period": PERIOD, "period_start": START, "items": items})
+    return _request("POST", "/reports", {"items": items})
 
 
 def _to_service(rows: Rows) -> bytes:
@@ -143,8 +143,8 @@ def _to_service(rows: Rows) -> bytes:
         {"task": row["task"], **SAID, "observations": [{"target": row["target"], "value": FIGURE}]} for row in rows
     ]
     if len(rows) == TASKS:
-        return _request("PUT", f"/api/v1/units/{rows[0]['unit']}/forms/{PERIOD}", {"items": lines})
-    reports = [{**line, "unit": row["unit"], "period": PERIOD} for line, row in zip(lines, rows, strict=True)]
+        return _request("PUT", f"/api/v1/units/{rows[0]['unit']}/forms/{rows[0]['period']}", {"items": lines})
+    reports = [{**line, "unit": row["unit"], "period": row["period"]} for line, row in zip(lines, rows, strict=True)]
     if len(rows) == 1:
         return _request("POST", "/api/v1/submissions", reports[0])
     return _request("POST", "/api/v1/submissions/batch", {"items": reports})
@@ -200,7 +200,7 @@ async def _ratios(servers: dict[str, Served], supply: Supply, *, rounds: int, se
                     server.port, iter(requests), seconds=length, status=status, connections=way.connections
                 )
                 supply.take(way.reports, seen.answers)
-                if seen.unexpected or seen.answers == len(requests):
+                if seen.unexpected or seen.seconds < length:
                     raise RuntimeError(f"{way.name}, {name}: {seen.unexpected} wrong of {seen.answers} answers")
                 if number >= 0:
                     rates[name].append(seen.rate * way.reports)
@@ -215,7 +215,7 @@ async def _ratios(servers: dict[str, Served], supply: Supply, *, rounds: int, se
 
 
 def _compliance(plan: str) -> bytes:
-    path = f"/api/v1/compliance?rule=monthly-form&plan={plan}&from={PERIOD}&to={PERIOD}&group_by=unit"
+    path = f"/api/v1/compliance?rule=monthly-form&plan={plan}&from={PERIODS[-1]}&to={PERIODS[-1]}&group_by=unit"
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
@@ -254,8 +254,8 @@ async def _check(url: str, supply: Supply) -> None:
     """Every report that was sent is there, once, with all that it entails, and counted."""
     connection = await asyncpg.connect(url)
     for what, query in {
-        "submissions": f"SELECT count(*) FROM submissions WHERE period = '{PERIOD}'",
-        "obligations": f"SELECT count(submitted_at) FROM obligations WHERE period = '{PERIOD}'",
+        "submissions": f"SELECT count(*) FROM submissions WHERE period > '{BEFORE}'",
+        "obligations": f"SELECT count(submitted_at) FROM obligations WHERE period > '{BEFORE}'",
         "figures": "SELECT count(*) FROM observations WHERE value = 41.5",
         "steps": "SELECT count(*) FROM submission_transitions",
     }.items():
@@ -275,8 +275,8 @@ async def _run(servers: dict[str, Served], supply: Supply, url: str, *, rounds: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     with ExitStack() as stack:
         cluster = stack.enter_context(database())

@@ -188,7 +188,7 @@ class _Demo:
 
     async def _submit(self, row: Any, key: tuple[str, str, str], chance: random.Random, now: datetime) -> None:
         said = ReportWrite(**_said(row, chance))
-        (taken,) = await take(self.db, [Report(row.task, row.unit, row.period, True, said)], now=now)
+        (taken,) = await take(self.db, [Report(row.task, row.unit, row.period, True, said, now)])
         refuse(taken)
         assert taken.id is not None, "what is not refused has been taken in"
         self.identities[key] = taken.id

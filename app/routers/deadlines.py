@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from app.deps import Reading, WritingDep, query_parameters, reading
 from app.errors import AmbiguousError, InvalidCursorError, UnknownReferenceError, UnknownUnitError
 from app.routers.answers import answer, read_answers, write_answers
+from app.routers.bodies import JsonRoute
 from app.schemas.obligation import (
     CheckQuery,
     CheckRead,
@@ -20,7 +21,7 @@ from app.schemas.obligation import (
 )
 from app.services import compliance, deadlines, grants
 
-router = APIRouter(tags=["deadlines"])
+router = APIRouter(route_class=JsonRoute, tags=["deadlines"])
 
 
 @router.get(

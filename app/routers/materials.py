@@ -7,10 +7,11 @@ from fastapi import APIRouter, Response
 from app.deps import Reading, WritingDep, query_parameters, reading
 from app.errors import AmbiguousError, InvalidCursorError, UnknownReferenceError, UnknownUnitError
 from app.routers.answers import answer, read_answers, write_answers
+from app.routers.bodies import JsonRoute
 from app.schemas.material import MaterialCreate, MaterialPage, MaterialQuery, MaterialReceipt
 from app.services import materials
 
-router = APIRouter(prefix="/materials", tags=["materials"])
+router = APIRouter(route_class=JsonRoute, prefix="/materials", tags=["materials"])
 
 
 @router.post(

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Response
 from app.deps import Reading, WritingDep, query_parameters, reading
 from app.errors import AmbiguousError, NotFoundError, PreconditionError, UnknownReferenceError, UnknownUnitError
 from app.routers.answers import answer, read_answers, step_answers
+from app.routers.bodies import JsonRoute
 from app.routers.submissions import MatchDep
 from app.schemas.base import AsOfQuery, TaskCode, UnitFilter
 from app.schemas.schedule import ScheduleQuery, ScheduleWrite, TaskSchedulesRead, UnitScheduleRead
 from app.services import schedules
 
-router = APIRouter(prefix="/tasks/{code}/schedules", tags=["submissions"])
+router = APIRouter(route_class=JsonRoute, prefix="/tasks/{code}/schedules", tags=["submissions"])
 
 
 @router.get(

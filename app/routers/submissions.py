@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Response
 
-from app.deps import Reading, Writing, WritingAtOnceDep, WritingDep, query_parameters, reading, writing
+from app.deps import Reading, Taking, TakingDep, WritingDep, query_parameters, reading, taking
 from app.errors import (
     AmbiguousError,
     ConflictError,
@@ -18,6 +18,7 @@ from app.errors import (
 )
 from app.rendering import Known
 from app.routers.answers import answer, done, read_answers, step_answers, write_answers
+from app.routers.bodies import JsonRoute
 from app.schemas.base import NoQuery, PeriodCode, UnitFilter
 from app.schemas.submission import (
     BatchCreate,
@@ -40,7 +41,7 @@ from app.schemas.submission import (
 )
 from app.services import batches, steps, submission_reads
 
-router = APIRouter(tags=["submissions"])
+router = APIRouter(route_class=JsonRoute, tags=["submissions"])
 
 SubmissionId = Annotated[UUID, Path(description="报送编号(UUIDv7)")]
 Match = Annotated[
@@ -63,9 +64,9 @@ MatchDep = Annotated[Known | None, Depends(_match)]
     response_model=SubmissionRead,
     responses=write_answers(ConflictError),
 )
-async def create_submission(report: SubmissionCreate, taken: WritingAtOnceDep) -> Response:
+async def create_submission(report: SubmissionCreate, taken: TakingDep) -> Response:
     """一个单位就一项任务报一期的进度。submit 为 false 只存草稿;有疑点照样接受,疑点列在 warnings 中。"""
-    shown, etag = await batches.create_submission(taken.db, report, now=taken.now)
+    shown, etag = await batches.create_submission(taken.intake, report, now=taken.now)
     return done(shown, status=201, etag=etag, location=f"/api/v1/submissions/{shown.id}")
 
 
@@ -76,9 +77,7 @@ async def create_submission(report: SubmissionCreate, taken: WritingAtOnceDep) -
     responses=step_answers(),
     openapi_extra=query_parameters(BatchQuery),
 )
-async def create_submissions(
-    batch: BatchCreate, taken: Annotated[Writing[BatchQuery], writing(BatchQuery, at_once=True)]
-) -> Response:
+async def create_submissions(batch: BatchCreate, taken: Annotated[Taking[BatchQuery], taking(BatchQuery)]) -> Response:
     """至多 500 份,逐份给出结果;atomic=true 全部接受或全部不接受,dry_run=true 只检查不写入。"""
     query = taken.query
     outcome = await batches.create_submissions(
@@ -223,6 +222,6 @@ async def get_form(
     response_model=BatchRead,
     responses=step_answers(ConflictError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
-async def put_form(code: UnitFilter, period: PeriodCode, form: FormWrite, taken: WritingAtOnceDep) -> Response:
+async def put_form(code: UnitFilter, period: PeriodCode, form: FormWrite, taken: TakingDep) -> Response:
     """整份在一个事务内接受:有一项不能接受,全部不接受。草稿与被退回的以新内容取代。"""
     return done(await batches.put_form(taken.db, taken.reader, code, period, form, now=taken.now))

@@ -21,6 +21,7 @@ from app.schemas.submission import (
 )
 from app.services import steps, submission_reads
 from app.services.deadlines import parsed_period
+from app.services.intake import Intake
 from app.services.reader import Reader
 from app.services.submission_reads import received
 from app.services.submissions import About, Report, Taken, about, refuse, take, take_known
@@ -29,29 +30,29 @@ from app.services.units import resolve_unit, unit_named
 __all__ = ["create_submission", "create_submissions", "get_form", "put_form"]
 
 
-async def create_submission(db: Database, report: SubmissionCreate, *, now: datetime) -> tuple[SubmissionRead, str]:
+async def create_submission(intake: Intake, given: SubmissionCreate, *, now: datetime) -> tuple[SubmissionRead, str]:
     """Take one report in.
 
     Raises:
         ConflictError: there is one already; its id is in ``existing``.
         InvalidRequestError: the report is refused.
     """
-    asked = _report(report)
-    (taken,) = await take(db, [asked], now=now)
+    report = _report(given, now)
+    taken = await intake.take(report)
     refuse(taken)
-    return received(asked, taken, now=now)
+    return received(report, taken)
 
 
-def _report(given: SubmissionCreate) -> Report:
-    return Report(given.task, given.unit, given.period, given.submit, given)
+def _report(given: SubmissionCreate, now: datetime) -> Report:
+    return Report(given.task, given.unit, given.period, given.submit, given, now)
 
 
 async def create_submissions(
     db: Database, given: Sequence[SubmissionCreate], *, atomic: bool, dry_run: bool, now: datetime
 ) -> BatchRead:
     """Take a batch in, each report with its own result; with ``atomic`` all or none, with ``dry_run`` none."""
-    reports = [_report(one) for one in given]
-    taken = await take(db, reports, now=now, write=not dry_run, atomic=atomic)
+    reports = [_report(one, now) for one in given]
+    taken = await take(db, reports, write=not dry_run, atomic=atomic)
     results = [_result(index, one, dry_run=dry_run) for index, one in enumerate(taken)]
     accepted = sum(not one.faults for one in taken)
     if atomic and accepted < len(taken):
@@ -82,7 +83,7 @@ async def put_form(
     """
     parsed_period(period, "/path/period")
     _refuse_repeated([line.task for line in form.items])
-    reports = [Report(line.task, unit, period, form.submit, line) for line in form.items]
+    reports = [Report(line.task, unit, period, form.submit, line, now) for line in form.items]
     concerned = await about(db, reports)
     if any(row["unit_id"] is None for row, _ in concerned):
         # Named by a task of no plan, the unit may be found all the same.
@@ -91,7 +92,7 @@ async def put_form(
         concerned = await about(db, reports)
     editable = [index for index, (row, _) in enumerate(concerned) if _is_editable(row["state"])]
     if not editable:
-        taken = await take_known(db, reports, concerned, now=now, atomic=True)
+        taken = await take_known(db, reports, concerned, atomic=True)
         _refuse_form(taken, range(len(taken)))
         results = [_result(index, one) for index, one in enumerate(taken)]
     else:
@@ -118,7 +119,7 @@ async def _put_together(
     fresh = [index for index in range(len(reports)) if index not in set(editable)]
     if fresh:
         taken = await take_known(
-            db, [reports[index] for index in fresh], [concerned[index] for index in fresh], now=now, atomic=True
+            db, [reports[index] for index in fresh], [concerned[index] for index in fresh], atomic=True
         )
         _refuse_form(taken, fresh)
         for index, result in zip(fresh, taken, strict=True):

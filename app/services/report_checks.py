@@ -35,7 +35,7 @@ _scheduled = lru_cache(maxsize=1000)(schedule_progress)
 
 
 def measures_of(*, plan: str, task: str, unit: str, start: str, rule: str, version: str) -> str:
-    """SQL that finds the plan's year and thresholds, the unit's own schedule, and its per cent of the period before."""
+    """SQL that finds the plan's year and limits, the unit's own schedule, and what it reported the period before."""
     return f"""
         SELECT p.year, p.ahead_points, p.behind_points, v.schedule -> 'jump_points' AS jump_points,
                (SELECT json_agg(json_build_array(x.to_day, CAST(x.to_percent AS text)))
@@ -43,38 +43,42 @@ def measures_of(*, plan: str, task: str, unit: str, start: str, rule: str, versi
                 WHERE x.task_id = {task} AND x.unit_id = {unit} AND x.version = (
                     SELECT max(y.version) FROM progress_schedules y WHERE y.task_id = {task} AND y.unit_id = {unit}
                 )) AS points,
-               (SELECT r.percent_complete FROM submissions b, submission_revisions r
-                WHERE (r.task_id, r.submission_id, r.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
-                  AND b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
-                ORDER BY b.period_start DESC LIMIT 1) AS previous_percent
+               q.submission_id AS previous_id, q.revision AS previous_revision, q.percent_complete AS previous_percent
         FROM plans p LEFT JOIN rule_versions v ON v.rule_id = {rule} AND v.version = {version}
+        LEFT JOIN LATERAL (
+            SELECT r.submission_id, r.revision, r.percent_complete FROM submissions b, submission_revisions r
+            WHERE (r.task_id, r.submission_id, r.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
+              AND b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
+            ORDER BY b.period_start DESC LIMIT 1
+        ) q ON true
         WHERE p.id = {plan} LIMIT 1
     """  # noqa: S608 - of constants
 
 
-def figures_of(code: str, *, task: str, unit: str, start: str) -> str:
-    """SQL that finds the target of a code with the figure that the unit reported last before ``start``, that year."""
+def figures_of(code: str, *, task: str, unit: str, start: str, previous_id: str, previous_revision: str) -> str:
+    """SQL that finds the target of a code with the figure that the unit reported last before ``start``.
+
+    That is the figure of the period before or, where that report gave none, the newest before it.
+    """
     return f"""
         SELECT g.id AS target_id, g.task_id AS target_task_id, i.name AS indicator_name, i.accumulation, g.operator,
-               g.value AS target_value, l.value AS previous
+               g.value AS target_value, coalesce(
+                   (SELECT n.value FROM observations n
+                    WHERE n.task_id = {task} AND n.submission_id = {previous_id} AND n.revision = {previous_revision}
+                      AND n.target_id = g.id),
+                   (SELECT n.value FROM submissions b, observations n
+                    WHERE (n.task_id, n.submission_id, n.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
+                      AND n.target_id = g.id AND b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
+                    ORDER BY b.period_start DESC LIMIT 1)
+               ) AS previous
         FROM targets g JOIN indicators i ON i.id = g.indicator_id
-        LEFT JOIN LATERAL (
-            SELECT n.value FROM submissions b, LATERAL (
-                SELECT n.value FROM observations n
-                WHERE (n.task_id, n.submission_id, n.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
-                  AND n.target_id = g.id LIMIT 1
-            ) n
-            WHERE b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
-              AND b.period_start >= date_trunc('year', {start})
-            ORDER BY b.period_start DESC LIMIT 1
-        ) l ON true
         WHERE g.code = {code}
     """  # noqa: S608 - of constants
 
 
 def warnings_of(report: ReportWrite, period: Period, measures: Any, figures: dict[str, Any]) -> list[ReportWarning]:
     """What looks odd about a report that can be taken; ``measures`` and ``figures`` as the SQL here finds them."""
-    jump = decoded(measures["jump_points"])
+    thresholds, jump = _limits(measures["ahead_points"], measures["behind_points"], measures["jump_points"])
     return check_report(
         percent=report.percent_complete,
         previous_percent=measures["previous_percent"],
@@ -91,9 +95,16 @@ def warnings_of(report: ReportWrite, period: Period, measures: Any, figures: dic
             for observation in report.observations
             for target in (figures[observation.target],)
         ],
-        jump_points=DEFAULT_JUMP_POINTS if jump is None else Decimal(str(jump)),
-        thresholds=Thresholds(behind_points=measures["behind_points"], ahead_points=measures["ahead_points"]),
+        jump_points=jump,
+        thresholds=thresholds,
     )
+
+
+@lru_cache(maxsize=1000)
+def _limits(ahead: Decimal, behind: Decimal, jump: str | None) -> tuple[Thresholds, Decimal]:
+    """The limits of a plan and of a rule; one that names none for jumps has the default."""
+    jump_points = DEFAULT_JUMP_POINTS if jump is None else Decimal(jump)
+    return Thresholds(behind_points=behind, ahead_points=ahead), jump_points
 
 
 def _points(points: str | None) -> tuple[tuple[date, Decimal], ...]:

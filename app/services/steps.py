@@ -113,7 +113,14 @@ _STEP = Query(
 _FIGURES = Query(
     text(f"""
     SELECT c.target, f.* FROM unnest(CAST(:codes AS text[])) AS c(target), LATERAL ({
-        figures_of("c.target", task="CAST(:task AS bigint)", unit="CAST(:unit AS bigint)", start="CAST(:start AS date)")
+        figures_of(
+            "c.target",
+            task="CAST(:task AS bigint)",
+            unit="CAST(:unit AS bigint)",
+            start="CAST(:start AS date)",
+            previous_id="CAST(:previous_id AS uuid)",
+            previous_revision="CAST(:previous_revision AS int)",
+        )
     }) f
 """)  # noqa: S608 - of constants
 )
@@ -340,7 +347,13 @@ async def _keep_content(
 ) -> None:
     """Write what a revision says, checked; it takes the place of what it said before."""
     codes = [observation.target for observation in report.observations]
-    here = {"task": case["task_id"], "unit": case["unit_id"], "start": case["period_start"]}
+    here = {
+        "task": case["task_id"],
+        "unit": case["unit_id"],
+        "start": case["period_start"],
+        "previous_id": case["previous_id"],
+        "previous_revision": case["previous_revision"],
+    }
     figures = {row["target"]: row for row in await db.fetch(_FIGURES, codes=codes, **here)}
     faults = contradictions(report, case["task_id"], figures)
     if faults:

@@ -328,7 +328,7 @@ async def get_receipt(reader: Reader, identity: UUID, known: Known, *, now: date
     return render(receipt, known, moving=moving)
 
 
-def received(report: Report, taken: Taken, *, now: datetime) -> tuple[SubmissionRead, str]:
+def received(report: Report, taken: Taken) -> tuple[SubmissionRead, str]:
     """A report that was just taken in, shown as reading it would show it, with its ETag."""
     assert taken.id is not None, "what is not refused has been taken in"
     about, said = taken.about, report.said
@@ -348,7 +348,7 @@ def received(report: Report, taken: Taken, *, now: datetime) -> tuple[Submission
             for one in sorted(said.observations, key=lambda one: one.target)
         ],
         warnings=[WarningRead(code=warning.code, detail=warning.detail) for warning in taken.warnings],
-        submitted_at=now if report.submit else None,
+        submitted_at=report.at if report.submit else None,
         certified_at=None,
         content_hash=taken.content_hash,
         allowed_actions=list(allowed(report.state)),

@@ -7,14 +7,15 @@ is complete in itself, so that a single report needs no transaction around it.
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 import orjson
-import uuid_utils.compat
+import uuid_utils
 from sqlalchemy import text
 
 from app.clock import SHANGHAI
@@ -46,10 +47,13 @@ _ABOUT = Query(
            s.id AS existing, s.state, m.*, c.target, f.*
     FROM jsonb_to_recordset(CAST(:reports AS jsonb)) AS w(n int, task text, unit text, period text, targets jsonb)
     LEFT JOIN tasks t ON t.code = w.task
-    LEFT JOIN units u ON u.id = coalesce(
-        (SELECT x.id FROM units x WHERE x.code = w.unit),
-        -- A task's code begins with its region.
-        (SELECT a.unit_id FROM unit_aliases a WHERE a.name = w.unit AND a.region_code = split_part(t.code, '-', 1)))
+    LEFT JOIN LATERAL (
+        SELECT x.id, x.code, x.name FROM units x WHERE x.id = coalesce(
+            (SELECT y.id FROM units y WHERE y.code = w.unit),
+            -- A task's code begins with its region.
+            (SELECT a.unit_id FROM unit_aliases a WHERE a.name = w.unit AND a.region_code = split_part(t.code, '-', 1)))
+        LIMIT 1
+    ) u ON true
     LEFT JOIN LATERAL (
         SELECT o.id, o.period_start, o.lock_at, o.effective_due_at, o.rule_id, o.rule_version FROM rules r
         JOIN obligations o ON o.rule_id = r.id AND o.unit_id = u.id AND o.period = w.period AND o.task_id = t.id
@@ -70,7 +74,16 @@ _ABOUT = Query(
         )
     }) m ON o.id IS NOT NULL
     LEFT JOIN LATERAL jsonb_array_elements_text(w.targets) AS c(target) ON true
-    LEFT JOIN LATERAL ({figures_of("c.target", task="t.id", unit="u.id", start="o.period_start")}) f ON true
+    LEFT JOIN LATERAL ({
+        figures_of(
+            "c.target",
+            task="t.id",
+            unit="u.id",
+            start="o.period_start",
+            previous_id="m.previous_id",
+            previous_revision="m.previous_revision",
+        )
+    }) f ON true
     ORDER BY w.n
 """)  # noqa: S608 - of constants
 )
@@ -78,14 +91,13 @@ _WRITE = """
     WITH given AS (
         SELECT g.* FROM jsonb_to_recordset(CAST(:reports AS jsonb)) AS g(
             id uuid, task_id bigint, unit_id bigint, plan_id bigint, battle_id bigint, period text, period_start date,
-            obligation_id bigint, state text, stage text, percent_complete numeric, progress text, problems text,
-            next_steps text, client_as_of timestamptz, warnings jsonb, content_hash text, observations jsonb)
+            obligation_id bigint, state text, at timestamptz, stage text, percent_complete numeric, progress text,
+            problems text, next_steps text, client_as_of timestamptz, warnings jsonb, content_hash text,
+            observations jsonb)
     ), kept AS (
         INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision,
                                  version, created_at)
-        SELECT task_id, id, unit_id, plan_id, battle_id, period, period_start, state, 1, 1,
-               CAST(:now AS timestamptz)
-        FROM given
+        SELECT task_id, id, unit_id, plan_id, battle_id, period, period_start, state, 1, 1, at FROM given
         -- A plan that was loaded anew in between may have taken an obligation back.
         WHERE {owed}
         ORDER BY task_id, unit_id, period
@@ -96,8 +108,8 @@ _WRITE = """
     ), revisions AS (
         INSERT INTO submission_revisions (task_id, submission_id, revision, stage, percent_complete, progress, problems,
                                           next_steps, client_as_of, warnings, created_at, submitted_at, content_hash)
-        SELECT task_id, id, 1, stage, percent_complete, progress, problems, next_steps, client_as_of, warnings, :now,
-               CASE state WHEN 'submitted' THEN CAST(:now AS timestamptz) END, content_hash
+        SELECT task_id, id, 1, stage, percent_complete, progress, problems, next_steps, client_as_of, warnings, at,
+               CASE state WHEN 'submitted' THEN at END, content_hash
         FROM fresh
     ), figures AS (
         INSERT INTO observations (task_id, submission_id, revision, target_id, value)
@@ -105,14 +117,14 @@ _WRITE = """
         FROM fresh f, jsonb_to_recordset(f.observations) AS o(target_id bigint, value numeric)
     ), steps AS (
         INSERT INTO submission_transitions (task_id, submission_id, revision, action, to_state, at, actor_unit_id)
-        SELECT task_id, id, 1, CASE state WHEN 'submitted' THEN 'submit' ELSE 'edit' END, state, :now, unit_id
+        SELECT task_id, id, 1, CASE state WHEN 'submitted' THEN 'submit' ELSE 'edit' END, state, at, unit_id
         FROM fresh
     ), owed AS (
-        UPDATE obligations o SET submitted_at = :now
+        UPDATE obligations o SET submitted_at = f.at
         FROM fresh f
         WHERE o.unit_id = f.unit_id AND o.id = f.obligation_id AND f.state = 'submitted' AND o.filed_at IS NULL
     )
-    SELECT id FROM kept
+    SELECT CAST(id AS text) AS id FROM kept
 """
 # Who comes second for one task, unit and period inserts nothing and is told so; all else follows from that row.
 _WRITE_EACH = Query(
@@ -136,13 +148,14 @@ _WRITE_ALL = Query(
 
 
 class Report(NamedTuple):
-    """One unit's report on one task for one period: what it is about, and what it says."""
+    """One unit's report on one task for one period: what it is about, what it says, when the server received it."""
 
     task: str
     unit: str
     period: str
     submit: bool
     said: ReportWrite
+    at: datetime
 
     @property
     def state(self) -> SubmissionState:
@@ -162,15 +175,13 @@ class Taken:
     existing: UUID | None = None
 
 
-async def take(
-    db: Database, reports: Sequence[Report], *, now: datetime, write: bool = True, atomic: bool = False
-) -> list[Taken]:
+async def take(db: Database, reports: Sequence[Report], *, write: bool = True, atomic: bool = False) -> list[Taken]:
     """Take reports in, each with its own result; with ``atomic`` nothing is written unless all can be.
 
     A report is refused where its unit does not owe it, its period lies ahead or is locked, or it contradicts itself;
     what merely looks odd is a warning. Without ``write`` everything is checked and nothing kept.
     """
-    return await take_known(db, reports, await about(db, reports), now=now, write=write, atomic=atomic)
+    return await take_known(db, reports, await about(db, reports), write=write, atomic=atomic)
 
 
 async def take_known(
@@ -178,16 +189,15 @@ async def take_known(
     reports: Sequence[Report],
     concerned: Sequence["About"],
     *,
-    now: datetime,
     write: bool = True,
     atomic: bool = False,
 ) -> list[Taken]:
     """As :func:`take`, for reports whose :func:`about` has been asked for."""
     taken = [Taken(one.row) for one in concerned]
-    rows: dict[UUID, tuple[Taken, dict[str, Any]]] = {}
+    rows: dict[str, tuple[Taken, dict[str, Any]]] = {}
     seen: set[tuple[int, int, str]] = set()
     for report, result, (row, figures) in zip(reports, taken, concerned, strict=True):
-        result.faults = _refusals(report, row, figures, now)
+        result.faults = _refusals(report, row, figures)
         key = (row["task_id"], row["unit_id"], report.period)
         if not result.faults and (row["existing"] is not None or key in seen):
             result.existing = row["existing"]
@@ -196,30 +206,32 @@ async def take_known(
             continue
         seen.add(key)
         result.warnings = warnings_of(report.said, parse_period(report.period), row, figures)
-        identity = uuid_utils.compat.uuid7()
+        identity = str(uuid_utils.uuid7())
         rows[identity] = (result, _row(identity, report, result, figures))
     if not write or not rows or (atomic and len(rows) < len(reports)):
         return taken
-    kept = await _write(db, [row for _, row in rows.values()], now=now, atomic=atomic)
+    kept = await _write(db, [row for _, row in rows.values()], atomic=atomic)
     for identity, (result, _) in rows.items():
-        result.id = identity if identity in kept else None
+        result.id = UUID(identity) if identity in kept else None
     lost = [
         index
         for index, result in enumerate(taken)
         if result.id is None and result.existing is None and (not result.faults or result.faults == [_ALREADY_REPORTED])
     ]
     if lost:
-        await _explain_lost(db, [reports[index] for index in lost], [taken[index] for index in lost])
+        await _explain_lost(db, [reports[index] for index in lost], [taken[index] for index in lost], atomic=atomic)
     return taken
 
 
-async def _write(db: Database, rows: list[dict[str, Any]], *, now: datetime, atomic: bool) -> set[UUID]:
+async def _write(db: Database, rows: list[dict[str, Any]], *, atomic: bool) -> set[str]:
     """Write what can be; the ids of what was written."""
     reports = orjson.dumps(rows).decode()
-    try:
-        return {row["id"] for row in await db.fetch(_WRITE_ALL if atomic else _WRITE_EACH, reports=reports, now=now)}
-    except asyncpg.UniqueViolationError:
-        return set()
+    if not atomic:
+        return {row["id"] for row in await db.fetch(_WRITE_EACH, reports=reports)}
+    with suppress(asyncpg.UniqueViolationError):
+        async with db.apart():
+            return {row["id"] for row in await db.fetch(_WRITE_ALL, reports=reports)}
+    return set()
 
 
 class About(NamedTuple):
@@ -250,11 +262,22 @@ async def about(db: Database, reports: Sequence[Report]) -> list[About]:
     return found
 
 
-async def _explain_lost(db: Database, reports: Sequence[Report], lost: Sequence[Taken]) -> None:
-    """Say of reports that were not kept which submission was there first, or that nothing is owed any more."""
+async def _explain_lost(db: Database, reports: Sequence[Report], lost: Sequence[Taken], *, atomic: bool) -> None:
+    """Say of reports that were not kept which submission was there first, or that nothing is owed any more.
+
+    With ``atomic`` some were not kept only because of others.
+
+    Raises:
+        ConflictError: nothing explains it; what was in the way has gone again.
+    """
     for report, result, (row, _) in zip(reports, lost, await about(db, reports), strict=True):
         result.existing = row["existing"]
-        result.faults = [_not_owed(report) if row["obligation_id"] is None else _ALREADY_REPORTED]
+        if row["obligation_id"] is None:
+            result.faults = [_not_owed(report)]
+        elif row["existing"] is not None or not atomic:
+            result.faults = [_ALREADY_REPORTED]
+    if not any(result.faults for result in lost):
+        raise ConflictError("与同时提交的内容冲突,未写入任何内容,请重试")
 
 
 def refuse(taken: Taken) -> None:
@@ -288,31 +311,33 @@ def revision_of(
     ordered by target, ``as_of`` has the offset +08:00), so that whoever holds the answer can compute it again.
     """
     values = {observation.target: exact(observation.value) for observation in said.observations}
-    content = {
+    percent = exact(said.percent_complete)
+    as_of = said.as_of.astimezone(SHANGHAI).isoformat() if said.as_of else None
+    canonical = {
+        "as_of": as_of,
+        "next_steps": said.next_steps,
+        "observations": [{"target": target, "value": values[target]} for target in sorted(values)],
+        "percent_complete": percent,
+        "period": period,
+        "problems": said.problems,
+        "progress": said.progress,
+        "revision": revision,
         "stage": said.stage,
-        "percent_complete": exact(said.percent_complete),
+        "task": task,
+        "unit": unit,
+    }
+    return {
+        "stage": said.stage,
+        "percent_complete": percent,
         "progress": said.progress,
         "problems": said.problems,
         "next_steps": said.next_steps,
-    }
-    as_of = said.as_of.astimezone(SHANGHAI).isoformat() if said.as_of else None
-    canonical = {
-        **content,
-        "task": task,
-        "unit": unit,
-        "period": period,
-        "revision": revision,
-        "observations": [{"target": target, "value": values[target]} for target in sorted(values)],
-        "as_of": as_of,
-    }
-    return {
-        **content,
         "client_as_of": as_of,
         "warnings": [{"code": warning.code, "detail": warning.detail} for warning in warnings],
         "observations": [
             {"target_id": figures[target]["target_id"], "value": value} for target, value in values.items()
         ],
-        "content_hash": hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        "content_hash": hashlib.sha256(orjson.dumps(canonical)).hexdigest(),
     }
 
 
@@ -324,7 +349,7 @@ def _not_owed(report: Report) -> Fault:
     return Fault("/body/period", "not_owed", detail)
 
 
-def _refusals(report: Report, about: Any, figures: dict[str, Any], now: datetime) -> list[Fault]:
+def _refusals(report: Report, about: Any, figures: dict[str, Any]) -> list[Fault]:
     """Why a report cannot be taken; what it names comes first, for nothing can be said of a report on nothing."""
     if about["task_id"] is None:
         fault = Fault("/body/task", "unknown_task", f"没有任务 {report.task}")
@@ -332,22 +357,18 @@ def _refusals(report: Report, about: Any, figures: dict[str, Any], now: datetime
         fault = Fault("/body/unit", "unknown_unit", f"没有编码或名称为“{report.unit}”的单位")
     elif about["obligation_id"] is None:
         fault = _not_owed(report)
-    elif about["period_start"] > _today(now):
+    elif about["period_start"] > report.at.astimezone(SHANGHAI).date():
         fault = Fault("/body/period", "period_ahead", f"{report.period} 尚未开始")
-    elif now > about["lock_at"]:
+    elif report.at > about["lock_at"]:
         fault = Fault("/body/period", "locked", f"{report.period} 的补报期限已过,须先批准延期")
     else:
         return contradictions(report.said, about["task_id"], figures)
     return [fault]
 
 
-def _today(now: datetime) -> date:
-    return now.astimezone(SHANGHAI).date()
-
-
-def _row(identity: UUID, report: Report, result: Taken, figures: dict[str, Any]) -> dict[str, Any]:
+def _row(identity: str, report: Report, result: Taken, figures: dict[str, Any]) -> dict[str, Any]:
     about = result.about
-    kept = revision_of(
+    row = revision_of(
         report.said,
         figures,
         result.warnings,
@@ -356,16 +377,11 @@ def _row(identity: UUID, report: Report, result: Taken, figures: dict[str, Any])
         period=report.period,
         revision=1,
     )
-    result.content_hash = kept["content_hash"]
-    return {
-        **kept,
-        "id": str(identity),
-        "task_id": about["task_id"],
-        "unit_id": about["unit_id"],
-        "plan_id": about["plan_id"],
-        "battle_id": about["battle_id"],
-        "period": report.period,
-        "period_start": about["period_start"],
-        "obligation_id": about["obligation_id"],
-        "state": report.state,
-    }
+    result.content_hash = row["content_hash"]
+    row["id"] = identity
+    row["at"] = report.at
+    row["period"] = report.period
+    row["state"] = report.state
+    for name in ("task_id", "unit_id", "plan_id", "battle_id", "obligation_id", "period_start"):
+        row[name] = about[name]
+    return row

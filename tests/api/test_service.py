@@ -33,7 +33,7 @@ async def test_a_database_that_goes_away_is_a_503_and_comes_back(clone: Clone) -
         app = create_app(Settings(database_url=url))
         async with serving(app) as client:
             assert (await client.get("/api/v1/plans")).status_code == 200
-            await client.reader.pool._pool.close()  # type: ignore[attr-defined]
+            await client.reader.pool._on.close()  # type: ignore[attr-defined]
             assert (await client.get("/api/v1/plans")).status_code in {500, 503}
 
 

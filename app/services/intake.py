@@ -1,0 +1,73 @@
+"""Reports that come one by one, taken in together: whoever waits shares the statements and the commit of those beside.
+
+Under load a commit for each report is what a rush costs most. While one group is on its way to the database the next
+gathers, so that nobody waits for others when there are none; every report has its own answer, given after its commit.
+"""
+
+import asyncio
+
+import asyncpg
+
+from app.db import Database
+from app.services.submissions import Report, Taken, take
+
+__all__ = ["Intake"]
+
+# Of one process: while one group is written, another is looked up.
+_GROUPS_AT_ONCE = 2
+_MOST_IN_A_GROUP = 100
+
+
+class Intake:
+    """Takes single reports in, those that arrive together in one go."""
+
+    def __init__(self, db: Database) -> None:
+        """Write on ``db``, a pool."""
+        self._db = db
+        self._waiting: list[tuple[Report, asyncio.Future[Taken]]] = []
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def take(self, report: Report) -> Taken:
+        """What became of the report, once it is committed or refused; raises what the database raised."""
+        answer: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        self._waiting.append((report, answer))
+        if len(self._running) < _GROUPS_AT_ONCE:
+            group = asyncio.create_task(self._run())
+            self._running.add(group)
+            group.add_done_callback(self._running.discard)
+        return await answer
+
+    async def _run(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[:_MOST_IN_A_GROUP], self._waiting[_MOST_IN_A_GROUP:]
+            try:
+                taken = await take(self._db, [report for report, _ in group])
+            except asyncpg.PostgresError as error:
+                await self._apart(group, error)
+            except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+                _fail(group, error)
+            else:
+                for (_, answer), result in zip(group, taken, strict=True):
+                    # Whoever has hung up meanwhile has been taken in all the same.
+                    if not answer.done():
+                        answer.set_result(result)
+
+    async def _apart(self, group: list[tuple[Report, asyncio.Future[Taken]]], error: asyncpg.PostgresError) -> None:
+        """One report must not spoil the others: each is tried alone."""
+        if len(group) == 1:
+            _fail(group, error)
+            return
+        for one in group:
+            try:
+                (taken,) = await take(self._db, [one[0]])
+            except Exception as alone:  # noqa: BLE001 - it belongs to the one who waits
+                _fail([one], alone)
+            else:
+                if not one[1].done():
+                    one[1].set_result(taken)
+
+
+def _fail(group: list[tuple[Report, asyncio.Future[Taken]]], error: Exception) -> None:
+    for _, answer in group:
+        if not answer.done():
+            answer.set_exception(error)
