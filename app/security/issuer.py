@@ -88,7 +88,7 @@ def secure_url(url: str) -> bool:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
         return False
-    if parsed.userinfo or parsed.fragment or not parsed.host:
+    if parsed.userinfo or parsed.fragment or not parsed.host or not 0 < (parsed.port or 443) < 65536:
         return False
     return parsed.scheme == "https" or (parsed.scheme == "http" and _on_this_machine(parsed.host))
 

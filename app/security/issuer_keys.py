@@ -178,6 +178,7 @@ def usable_keys(key_set: Mapping[str, Any], algorithms: frozenset[str]) -> dict[
 def _built(jwk: dict[str, Any], algorithm: str) -> PyJWK | None:
     try:
         key = PyJWK(jwk, algorithm)
+        key.Algorithm.prepare_key(key.key)  # refuses the curve of another algorithm
         return None if key.Algorithm.check_key_length(key.key) else key
     except _UNUSABLE:
         return None
