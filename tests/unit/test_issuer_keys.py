@@ -13,6 +13,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jwt.algorithms import get_default_algorithms
 
 from app.security.issuer import ALGORITHMS, Issuer, IssuerError, issuer_client, secure_url
 from app.security.issuer_keys import LARGEST_ANSWER, IssuerKeys, IssuerUnavailableError, usable_keys
@@ -339,6 +340,13 @@ def test_keys_that_must_not_be_used_are_passed_over() -> None:
     ]
     assert ids(*unusable) == set()
     assert ids(*unusable, jwk("b"), algorithms=frozenset({"RS256"})) == {("b", "RS256")}
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_a_private_key_that_was_published_is_no_secret_any_more(algorithm: str) -> None:
+    told = get_default_algorithms()[algorithm].to_jwk(private_key(algorithm), as_dict=True)
+    assert "d" in told
+    assert ids({**told, "kid": "a"}) == set()
 
 
 def test_of_two_keys_with_one_id_the_first_counts() -> None:
