@@ -1,0 +1,1 @@
+"""How a caller proves who they are, without a database: API keys, bearer tokens of one issuer, network addresses."""
