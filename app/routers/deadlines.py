@@ -14,12 +14,15 @@ from app.schemas.obligation import (
     ComplianceQuery,
     ComplianceRead,
     ExtensionCreate,
+    ExtensionPage,
+    GrantQuery,
     GrantRead,
     ObligationPage,
     ObligationQuery,
     WaiverCreate,
+    WaiverPage,
 )
-from app.services import compliance, deadlines, grants
+from app.services import compliance, deadlines, grant_reads, grants
 
 router = APIRouter(route_class=JsonRoute, tags=["deadlines"])
 
@@ -83,3 +86,27 @@ async def grant_extension(request: ExtensionCreate, taken: WritingDep) -> GrantR
 async def grant_waiver(request: WaiverCreate, taken: WritingDep) -> GrantRead:
     """免去某单位某期的应报,须说明理由与批准人。"""
     return await grants.grant_waiver(taken.db, taken.reader, request, now=taken.now)
+
+
+@router.get(
+    "/extensions",
+    summary="延期列表",
+    response_model=ExtensionPage,
+    responses=read_answers(InvalidCursorError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
+    openapi_extra=query_parameters(GrantQuery),
+)
+async def list_extensions(taken: Annotated[Reading[GrantQuery], reading(GrantQuery)]) -> Response:
+    """已批准的延期,先批准的在前;同一应报以最后批准的为准。as_of 可回到过去任一时刻。"""
+    return answer(await grant_reads.list_extensions(taken.reader, taken.query, taken.known, now=taken.now))
+
+
+@router.get(
+    "/waivers",
+    summary="免报与零报告列表",
+    response_model=WaiverPage,
+    responses=read_answers(InvalidCursorError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
+    openapi_extra=query_parameters(GrantQuery),
+)
+async def list_waivers(taken: Annotated[Reading[GrantQuery], reading(GrantQuery)]) -> Response:
+    """已批准的免报与零报告,先批准的在前。as_of 可回到过去任一时刻。"""
+    return answer(await grant_reads.list_waivers(taken.reader, taken.query, taken.known, now=taken.now))

@@ -27,7 +27,7 @@ RuleCode = Annotated[
 )
 async def list_rules(taken: Annotated[Reading[RuleQuery], reading(RuleQuery)]) -> Response:
     """报送、调度、排名、巡查、追责、考核等规则,按原文次序,附参数与原文位置。"""
-    return answer(await rules.list_rules(taken.reader, taken.query, taken.known))
+    return answer(await rules.list_rules(taken.reader, taken.query, taken.known, now=taken.now))
 
 
 @router.get(
@@ -39,4 +39,4 @@ async def list_rules(taken: Annotated[Reading[RuleQuery], reading(RuleQuery)]) -
 )
 async def get_rule(code: RuleCode, taken: Annotated[Reading[RuleItemQuery], reading(RuleItemQuery)]) -> Response:
     """规则的参数、依据的原文短语,以及对原文未明之处的理解。"""
-    return answer(await rules.get_rule(taken.reader, code, taken.query.plan, taken.known))
+    return answer(await rules.get_rule(taken.reader, code, taken.query, taken.known, now=taken.now))

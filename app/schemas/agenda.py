@@ -100,3 +100,4 @@ class CalendarQuery(BaseModel):
     )
     rule: RuleCode | None = Field(default=None, description="只要该规则的")
     plan: PlanCode | None = Field(default=None, description="只要该总体方案的")
+    as_of: AsOf = None

@@ -30,13 +30,18 @@ __all__ = [
     "ComplianceRead",
     "ComplianceRow",
     "ExtensionCreate",
+    "ExtensionItem",
+    "ExtensionPage",
     "ExtensionRead",
+    "GrantQuery",
     "GrantRead",
     "ObligationPage",
     "ObligationQuery",
     "ObligationRead",
     "Ratio",
     "WaiverCreate",
+    "WaiverItem",
+    "WaiverPage",
     "WaiverRead",
 ]
 
@@ -217,3 +222,50 @@ class GrantRead(Read):
     id: UUID = Field(description="决定的编号(UUIDv7)")
     obligations: int = Field(description="涉及的应报条数", examples=[1])
     granted_at: Instant = Field(description="批准时刻(服务器时间)")
+    explanation: str = Field(description="一句话说明")
+
+
+class GrantQuery(ListQuery):
+    """Filters of the lists of extensions and waivers."""
+
+    rule: RuleCode | None = Field(default=None, description="只要该规则的")
+    plan: PlanCode | None = Field(default=None, description="只要该总体方案的")
+    unit: UnitFilter | None = Field(default=None, description="责任单位:编码,或文件中印出的任一名称")
+    task: TaskCode | None = Field(default=None, description="只要单对该任务批准的")
+    period: PeriodCode | None = Field(default=None, description="只要该报送期的")
+    as_of: AsOf = None
+    sort: Literal["id", "-id"] = Field(default="id", description="排序:按批准先后;前加 - 为倒序")
+
+
+class _Granted(Read):
+    """What was granted to one unit."""
+
+    id: UUID = Field(description="决定的编号(UUIDv7)")
+    rule: RuleCode
+    plan: PlanCode
+    unit: UnitRef = Field(description="获准的单位")
+    task: TaskCode | None = Field(description="只对该任务;null 为该单位该期全部")
+    period: PeriodCode
+    reason: str = Field(description="理由")
+    approver: str = Field(description="批准人")
+    granted_at: Instant = Field(description="批准时刻(服务器时间)")
+
+
+class ExtensionItem(_Granted):
+    """延期."""
+
+    due_at: Instant = Field(description="延至何时:按时的最后一刻")
+
+
+class WaiverItem(_Granted):
+    """免报或零报告."""
+
+    kind: WaiverKind = Field(description="exempt 免报,nil 零报告")
+
+
+class ExtensionPage(PageRead[ExtensionItem]):
+    """一页延期."""
+
+
+class WaiverPage(PageRead[WaiverItem]):
+    """一页免报与零报告."""

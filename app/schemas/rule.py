@@ -1,11 +1,12 @@
 """Rules of reporting, dispatch, ranking, sanction and evaluation."""
 
+from datetime import date
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain.plan import Frequency, HolidayPolicy, Obligor, RuleKind
-from app.schemas.base import BattleCode, Figure, ListQuery, Locator, PageRead, PlanCode, Read
+from app.schemas.base import AsOf, BattleCode, Figure, ListQuery, Locator, PageRead, PlanCode, Read
 from app.schemas.task import UnitRef
 
 __all__ = ["RuleItemQuery", "RulePage", "RuleQuery", "RuleRead", "RuleUnitRead", "ScheduleRead"]
@@ -17,6 +18,7 @@ class RuleQuery(ListQuery):
     plan: PlanCode | None = Field(default=None, description="只要该总体方案的")
     battle: BattleCode | None = Field(default=None, description="只要该仗的")
     kind: RuleKind | None = Field(default=None, description="规则种类")
+    as_of: AsOf = None
     sort: Literal["code", "-code"] = Field(default="code", description="排序:按原文次序;前加 - 为倒序")
 
 
@@ -26,6 +28,7 @@ class RuleItemQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     plan: PlanCode | None = Field(default=None, description="规则编码只在一个总体方案内唯一;有多个方案时须给出")
+    as_of: AsOf = None
 
 
 class ScheduleRead(Read):
@@ -66,7 +69,9 @@ class RuleRead(Read):
     owed_by: str | None = Field(description="谁受此规则约束")
     receivers: list[RuleUnitRead] = Field(description="报给谁")
     certifier: RuleUnitRead | None = Field(description="由谁评估认定")
-    schedule: ScheduleRead | None = Field(description="报送时间;没有报送期的规则为 null")
+    schedule: ScheduleRead | None = Field(description="as_of 当日适用的报送时间;没有报送期的规则为 null")
+    version: int | None = Field(description="该报送时间是第几版;没有报送期的规则为 null", examples=[1])
+    effective_from: date | None = Field(description="该版自何日开始的报送期起适用", examples=["2023-04-01"])
     parameters: dict[str, Figure | bool | str] = Field(description="其他参数", examples=[{"grades": "优秀、合格"}])
     printed: list[str] = Field(description="所依据的原文短语", examples=[["每月20日前"]])
     interpretation: str | None = Field(description="原文未明之处如何理解")

@@ -371,7 +371,7 @@ async def get_calendar(reader: Reader, query: CalendarQuery, known: Known, *, no
     if query.unit is not None:
         values["unit"] = await resolve_unit(reader, query.unit, scope=query.plan)
         unit = await reader.pool.fetch_row(_UNIT, unit=values["unit"])
-    rows = await reader.pool.fetch(_calendar_query(frozenset(values)), **values, as_of=now)
+    rows = await reader.pool.fetch(_calendar_query(frozenset(values)), **values, as_of=query.as_of or now)
     if not rows:
         await _refuse_unknown(reader, query.rule, query.plan)
     whose = unit["name"] if unit else query.plan or ""

@@ -61,7 +61,13 @@ async def grant_extension(db: Database, reader: Reader, request: ExtensionCreate
         raise InvalidRequestError(detail, faults=[Fault("/body/due_at", "not_later", detail)])
     granted = _decision(request, scope, now)
     await db.fetch(_EXTEND, **granted, due_at=request.due_at)
-    return GrantRead(id=granted["id"], obligations=len(owed), granted_at=now)
+    until = f"延至 {request.due_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
+    return GrantRead(
+        id=granted["id"],
+        obligations=len(owed),
+        granted_at=now,
+        explanation=_explain(request, f"{until},原定期限仍保留", len(owed)),
+    )
 
 
 async def grant_waiver(db: Database, reader: Reader, request: WaiverCreate, *, now: datetime) -> GrantRead:
@@ -73,7 +79,12 @@ async def grant_waiver(db: Database, reader: Reader, request: WaiverCreate, *, n
     owed, scope = await _owed(db, reader, request)
     granted = _decision(request, scope, now)
     await db.fetch(_WAIVE, **granted, kind=request.kind.value)
-    return GrantRead(id=granted["id"], obligations=len(owed), granted_at=now)
+    return GrantRead(
+        id=granted["id"],
+        obligations=len(owed),
+        granted_at=now,
+        explanation=_explain(request, f"自此刻起{request.kind.label}", len(owed)),
+    )
 
 
 async def _owed(
@@ -102,3 +113,7 @@ async def _owed(
 def _decision(request: ExtensionCreate | WaiverCreate, scope: dict[str, Any], now: datetime) -> dict[str, Any]:
     identity: UUID = uuid_utils.compat.uuid7()
     return {**scope, "id": identity, "reason": request.reason, "approver": request.approver, "now": now}
+
+
+def _explain(request: ExtensionCreate | WaiverCreate, decided: str, count: int) -> str:
+    return f"{request.approver}批准“{request.unit}”{request.period} 的 {count} 条应报{decided};理由:{request.reason}"

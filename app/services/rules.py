@@ -1,16 +1,18 @@
 """The rules of a plan."""
 
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Text, bindparam, func, or_, select
+from sqlalchemy import Date, Text, bindparam, case, cast, func, literal, or_, select
 
+from app.clock import SHANGHAI
 from app.db import Query
 from app.domain.plan import RuleUnitRole
 from app.errors import AmbiguousError, Fault, NotFoundError
-from app.models import Battle, Plan, Rule, RuleUnit, Unit
+from app.models import Battle, Plan, Rule, RuleUnit, RuleVersion, Unit
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
-from app.schemas.rule import RulePage, RuleQuery, RuleRead
+from app.schemas.rule import RuleItemQuery, RulePage, RuleQuery, RuleRead
 from app.services.reader import Reader, decoded, equal_to, page_request
 
 __all__ = ["get_rule", "list_rules"]
@@ -31,6 +33,20 @@ def _units(role: RuleUnitRole) -> Any:
     return select(func.json_agg(shown)).select_from(ordered).scalar_subquery()
 
 
+_DAY = bindparam("day", type_=Date)
+# The version for periods that begin on or before the day; before the first takes effect, the first.
+_IN_FORCE = (
+    select(RuleVersion.version, RuleVersion.effective_from, RuleVersion.schedule)
+    .where(RuleVersion.rule_id == Rule.id)
+    .order_by(
+        (RuleVersion.effective_from <= _DAY).desc(),
+        case((RuleVersion.effective_from <= _DAY, RuleVersion.version)).desc(),
+        RuleVersion.version,
+    )
+    .limit(1)
+    .correlate(Rule)
+    .lateral("in_force")
+)
 _COLUMNS: Statement = (
     select(
         Rule.sort_key,
@@ -42,7 +58,9 @@ _COLUMNS: Statement = (
         Rule.locator,
         Rule.summary,
         Rule.owed_by,
-        Rule.schedule,
+        cast(_IN_FORCE.c.schedule, Text).label("schedule"),
+        _IN_FORCE.c.version,
+        _IN_FORCE.c.effective_from,
         Rule.parameters,
         Rule.printed,
         Rule.interpretation,
@@ -50,6 +68,7 @@ _COLUMNS: Statement = (
     )
     .join(Plan, Plan.id == Rule.plan_id)
     .outerjoin(Battle, Battle.id == Rule.battle_id)
+    .outerjoin(_IN_FORCE, literal(True))
 )
 _LISTING = Listing(
     statement=_COLUMNS,
@@ -69,22 +88,27 @@ _BY_CODE = Query(
 )
 
 
-async def list_rules(reader: Reader, query: RuleQuery, known: Known) -> Rendered:
-    """One page of rules, in print order."""
+async def list_rules(reader: Reader, query: RuleQuery, known: Known, *, now: datetime) -> Rendered:
+    """One page of rules, in print order, with the schedules in force at ``query.as_of`` (default ``now``)."""
     filters = equal_to(query, "plan", "battle", "kind")
-    page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters)
+    page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters, _on(query.as_of or now))
     items = [_rule(row) for row in page.rows]
     return render(RulePage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
-async def get_rule(reader: Reader, code: str, plan: str | None, known: Known) -> Rendered:
-    """One rule; ``plan`` says whose where several plans have a rule of this code.
+def _on(as_of: datetime) -> dict[str, date]:
+    return {"day": as_of.astimezone(SHANGHAI).date()}
+
+
+async def get_rule(reader: Reader, code: str, query: RuleItemQuery, known: Known, *, now: datetime) -> Rendered:
+    """One rule; ``query.plan`` says whose where several plans have a rule of this code.
 
     Raises:
         NotFoundError: no plan, or not this plan, has such a rule.
         AmbiguousError: several plans have one, and ``plan`` was not given.
     """
-    rows = await reader.pool.fetch(_BY_CODE, code=code, plan=plan)
+    plan = query.plan
+    rows = await reader.pool.fetch(_BY_CODE, code=code, plan=plan, **_on(query.as_of or now))
     if not rows:
         raise NotFoundError(f"没有规则 {code}" if plan is None else f"总体方案 {plan} 没有规则 {code}")
     if len(rows) > 1:
@@ -96,10 +120,11 @@ async def get_rule(reader: Reader, code: str, plan: str | None, known: Known) ->
 
 def _rule(row: Any) -> RuleRead:
     names = ("code", "plan", "battle", "name", "kind", "locator", "summary", "owed_by", "printed", "interpretation")
+    versioned = ("version", "effective_from")
     certifiers = decoded(row[RuleUnitRole.CERTIFIER.value]) or [None]
     return RuleRead.model_validate(
         {
-            **{name: row[name] for name in names},
+            **{name: row[name] for name in (*names, *versioned)},
             "schedule": decoded(row["schedule"]),
             "parameters": decoded(row["parameters"]),
             "receivers": decoded(row[RuleUnitRole.RECEIVER.value]) or [],

@@ -115,7 +115,9 @@ async def test_a_decision_is_answered_with_its_id_and_how_much_it_concerns(offic
     assert answer.status_code == 201
     assert answer.headers["content-type"] == "application/json"
     body = answer.json()
-    assert body.keys() == {"id", "obligations", "granted_at"}
+    assert body.keys() == {"id", "obligations", "granted_at", "explanation"}
+    assert APRIL["reason"] in body["explanation"]
+    assert APRIL["approver"] in body["explanation"]
     assert uuid.UUID(body["id"]).version == 7
     assert body["obligations"] == len(tasks) >= 1
     assert body["granted_at"] == NOW.isoformat()
@@ -467,6 +469,75 @@ async def test_a_task_that_does_not_exist_means_no_report_without_a_task(office:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_decision_can_only_be_posted(office: Office, path: str) -> None:
-    answer = await office.client.get(path)
-    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+async def test_a_decision_is_never_taken_back(office: Office, path: str) -> None:
+    answer = await office.client.delete(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
+# What was granted ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_was_granted_is_listed_as_of_any_instant(office: Office, path: str) -> None:
+    first = await office.grant(path)
+    office.now = NOW + DAY
+    (task, *_) = [item["task"] for item in await office.owed()]
+    second = await office.grant(path, task=task)
+    listed = (await office.client.get(path, params={"include_total": "true"})).json()
+    assert [item["id"] for item in listed["items"]] == [first["id"], second["id"]]
+    assert listed["total"] == 2
+    whole, single = listed["items"]
+    assert (whole["unit"]["unit"], whole["task"], whole["period"]) == (EDUCATION, None, "2023-04")
+    assert (whole["reason"], whole["approver"]) == (APRIL["reason"], APRIL["approver"])
+    assert whole["granted_at"] == NOW.isoformat()
+    decision = "due_at" if path == EXTENSIONS else "kind"
+    assert single[decision] == BODIES[path][decision]
+    for asked, found in (
+        ({"as_of": NOW.isoformat()}, [first]),
+        ({"as_of": (NOW - TICK).isoformat()}, []),
+        ({"unit": "县教育局"}, [first, second]),
+        ({"unit": "县统计局"}, []),
+        ({"task": task}, [second]),
+        ({"period": "2023-05"}, []),
+        ({"rule": "monthly-form", "plan": "431228-2023", "sort": "-id"}, [second, first]),
+    ):
+        answer = await office.client.get(path, params=asked)
+        assert answer.status_code == 200, answer.text
+        assert [item["id"] for item in answer.json()["items"]] == [one["id"] for one in found], asked
+    page = (await office.client.get(path, params={"limit": "1"})).json()
+    after = (await office.client.get(path, params={"limit": "1", "cursor": page["next_cursor"]})).json()
+    assert [item["id"] for item in page["items"] + after["items"]] == [first["id"], second["id"]]
+    assert (await office.client.get(path, params={"period": "2023-13"})).status_code == 422
+    assert (await office.client.get(path, params={"colour": "red"})).status_code == 422
+
+
+async def test_a_rule_shows_the_version_in_force_on_a_day(office: Office) -> None:
+    await office.connection.execute(
+        "INSERT INTO rule_versions (rule_id, version, effective_from, schedule) "
+        "SELECT rule_id, 2, '2023-09-01', jsonb_set(v.schedule, '{due_day}', '25') FROM rule_versions v "
+        "JOIN rules r ON r.id = v.rule_id WHERE r.code = 'monthly-form'"
+    )
+    for day, version, due_day in (
+        ("2023-01-01", 1, 20),
+        ("2023-08-31", 1, 20),
+        ("2023-09-01", 2, 25),
+        ("2026-01-01", 2, 25),
+    ):
+        asked = {"as_of": f"{day}T00:00:00+08:00"}
+        rule = (await office.client.get("/api/v1/rules/monthly-form", params=asked)).json()
+        assert (rule["version"], rule["schedule"]["due_day"]) == (version, due_day), day
+        listed = (await office.client.get("/api/v1/rules", params={**asked, "limit": "500"})).json()["items"]
+        assert [item for item in listed if item["code"] == "monthly-form"] == [rule]
+        unscheduled = [item for item in listed if item["schedule"] is None]
+        assert unscheduled
+        assert all(item["version"] is item["effective_from"] is None for item in unscheduled)
+
+
+async def test_a_calendar_of_a_past_instant_knows_nothing_granted_later(office: Office) -> None:
+    await office.grant(EXTENSIONS)
+    asked = {"unit": EDUCATION, "rule": "monthly-form"}
+    now = await office.client.get("/api/v1/calendar.ics", params=asked)
+    before = await office.client.get("/api/v1/calendar.ics", params={**asked, "as_of": (NOW - TICK).isoformat()})
+    assert now.status_code == before.status_code == 200
+    assert "20230428T" in now.text
+    assert "20230428T" not in before.text
