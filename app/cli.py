@@ -244,6 +244,7 @@ def demo() -> None:
         filled = asyncio.run(fill(url))
         typer.echo(
             f"已填入演示数据: 报送 {filled.submissions} 份、认定 {filled.certified} 次、更正 {filled.corrected} 次、"
+            f"延期 {filled.extended} 次、免报 {filled.waived} 次、自定序时进度 {filled.scheduled} 次、"
             f"材料 {filled.materials} 篇;{place}"
         )
 

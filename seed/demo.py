@@ -1,7 +1,8 @@
 """A demonstration: half a year of plausible reports, the same every time.
 
 Every report goes in by the service's own use cases, at the instant it is said to have come: on time, late at the unit,
-late at certification, returned and mended, missed, corrected afterwards. So every query of the API shows something.
+late at certification, returned and mended, missed, extended, waived, corrected afterwards; with figures where the task
+has targets, and against a schedule of the unit's own here and there. So every query of the API shows something.
 """
 
 import random
@@ -16,14 +17,19 @@ from sqlalchemy import func, select
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.deadlines import WaiverKind
 from app.domain.periods import parse_period
-from app.domain.plan import RuleKind, RuleUnitRole
+from app.domain.plan import Accumulation, RuleKind, RuleUnitRole
 from app.domain.progress import Stage, schedule_progress
-from app.models import Material, Obligation, Plan, Rule, RuleUnit, Submission, Task, Unit
+from app.models import Indicator, Material, Obligation, Plan, Rule, RuleUnit, Submission, Target, Task, Unit
 from app.schemas.material import MaterialCreate
+from app.schemas.obligation import ExtensionCreate, WaiverCreate
+from app.schemas.schedule import SchedulePointWrite, ScheduleWrite
 from app.schemas.submission import CertifyStep, CorrectionCreate, ReportWrite, ReturnStep, SubmitStep
+from app.services.grants import grant_extension, grant_waiver
 from app.services.materials import receive_material
 from app.services.reader import Reader
+from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
 from app.services.submissions import Report, refuse, take
 
@@ -31,8 +37,19 @@ __all__ = ["DemoError", "DemoReport", "fill_demo"]
 
 FIRST, LAST = "2023-04", "2023-09"
 # How a report comes in, and in how many of a hundred cases.
-COURSES = {"on_time": 68, "late_unit": 9, "late_certification": 9, "returned": 6, "missed": 8}
-CORRECTED = 0.08
+COURSES = {
+    "on_time": 63,
+    "late_unit": 9,
+    "late_certification": 9,
+    "returned": 6,
+    "missed": 7,
+    "extended": 4,
+    "waived": 2,
+}
+CORRECTED, SCHEDULED = 0.08, 0.25
+# A month without exceptions: what is not filed when it was due is overdue, all of it.
+PLAIN = "2023-05"
+OFFICE = "县重点民生实事办"
 
 
 class DemoError(RuntimeError):
@@ -46,6 +63,9 @@ class DemoReport:
     submissions: int = 0
     certified: int = 0
     corrected: int = 0
+    extended: int = 0
+    waived: int = 0
+    scheduled: int = 0
     materials: int = 0
 
 
@@ -85,8 +105,10 @@ async def fill_demo(writes: Database, reader: Reader) -> DemoReport:
         owed = [_Owed(**dict(row)) for row in await db.fetch(Query(_owed()))]
         if not owed:
             raise DemoError(f"数据库中没有 {FIRST} 至 {LAST} 的应报,请先载入总体方案")
-        demo = _Demo(db, reader, report)
-        events = sorted((event for row in owed for event in demo.events(row)), key=lambda event: event.at)
+        demo = _Demo(db, reader, report, await _targets(db))
+        happened = [event for row in owed for event in demo.events(row)]
+        happened += [event for row in owed if row.period == FIRST for event in demo.schedules(row)]
+        events = sorted(happened, key=lambda event: event.at)
         for event in events:
             await event.do(event.at)
     return report
@@ -123,13 +145,34 @@ def _owed() -> Any:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    """A target that figures are reported for."""
+
+    code: str
+    value: Decimal
+    grows: bool
+
+
+async def _targets(db: Database) -> dict[str, list[_Aim]]:
+    """The targets with a value, by task."""
+    found = select(Task.code.label("task"), Target.code, Target.value, Indicator.accumulation)
+    found = found.join(Task, Task.id == Target.task_id).join(Indicator, Indicator.id == Target.indicator_id)
+    aims: dict[str, list[_Aim]] = {}
+    for row in await db.fetch(Query(found.where(Target.value.is_not(None)).order_by(Target.code))):
+        grows = row["accumulation"] == Accumulation.CUMULATIVE.value
+        aims.setdefault(row["task"], []).append(_Aim(row["code"], row["value"], grows))
+    return aims
+
+
 class _Demo:
     """What befalls each expected report; chance is seeded by the report itself, so that no order matters."""
 
-    def __init__(self, db: Database, reader: Reader, report: DemoReport) -> None:
+    def __init__(self, db: Database, reader: Reader, report: DemoReport, aims: dict[str, list[_Aim]]) -> None:
         self.db = db
         self.reader = reader
         self.report = report
+        self.aims = aims
         self.identities: dict[tuple[str, str, str], UUID] = {}
 
     def events(self, row: Any) -> Iterator[_Event]:
@@ -166,11 +209,21 @@ class _Demo:
 
     def _report(self, row: Any, chance: random.Random) -> Iterator[_Event]:
         (course,) = chance.choices(list(COURSES), weights=list(COURSES.values()))
+        if row.period == PLAIN and course in {"extended", "waived"}:
+            course = "on_time"
         if course == "missed":
             return
         due: datetime = row.due_at.astimezone(SHANGHAI)
         early = due - timedelta(days=chance.uniform(2, 9))
-        submitted = due + timedelta(days=chance.uniform(0.5, 8)) if course == "late_unit" else early
+        if course == "waived":
+            yield _Event(early, lambda now: self._waive(row, now))
+            return
+        submitted = early
+        if course == "extended":
+            yield _Event(early, lambda now: self._extend(row, due + timedelta(days=7), now))
+            submitted = due + timedelta(days=chance.uniform(1, 5))
+        if course == "late_unit":
+            submitted = due + timedelta(days=chance.uniform(0.5, 8))
         key = (row.unit, row.task, row.period)
         yield _Event(submitted, lambda now: self._submit(row, key, chance, now))
         if course == "returned":
@@ -186,8 +239,36 @@ class _Demo:
             yield _Event(corrected, lambda now: self._correct(row, key, chance, now))
             yield _Event(corrected + timedelta(hours=9), lambda now: self._certify(row, key, now))
 
+    def schedules(self, row: _Owed) -> Iterator[_Event]:
+        """Here and there a unit sets a schedule of its own before its first report."""
+        chance = random.Random(f"{row.unit}/{row.task}/schedule")  # noqa: S311 - a demonstration
+        if row.kind == RuleKind.REPORTING.value and chance.random() < SCHEDULED:
+            wanted = ScheduleWrite(
+                points=[
+                    SchedulePointWrite(period=f"{FIRST[:4]}-{month:02}", percent=Decimal(percent))
+                    for month, percent in ((4, 10), (6, 30), (9, 80), (12, 100))
+                ],
+                reason="演示数据:汛期过后集中施工",
+            )
+            yield _Event(row.due_at - timedelta(days=15), lambda now: self._schedule(row, wanted, now))
+
+    async def _schedule(self, row: _Owed, wanted: ScheduleWrite, now: datetime) -> None:
+        assert row.task is not None, "a report is on a task"
+        await put_schedule(self.db, self.reader, row.task, row.unit, wanted, match=None, now=now)
+        self.report.scheduled += 1
+
+    async def _extend(self, row: _Owed, until: datetime, now: datetime) -> None:
+        case = _case(row, "演示数据:汛情影响")
+        await grant_extension(self.db, self.reader, ExtensionCreate(**case, due_at=until), now=now)
+        self.report.extended += 1
+
+    async def _waive(self, row: _Owed, now: datetime) -> None:
+        case = _case(row, "演示数据:本月无此项工作")
+        await grant_waiver(self.db, self.reader, WaiverCreate(**case, kind=WaiverKind.NIL), now=now)
+        self.report.waived += 1
+
     async def _submit(self, row: Any, key: tuple[str, str, str], chance: random.Random, now: datetime) -> None:
-        said = ReportWrite(**_said(row, chance))
+        said = ReportWrite(**_said(row, chance, self.aims))
         (taken,) = await take(self.db, [Report(row.task, row.unit, row.period, True, said, now)])
         refuse(taken)
         assert taken.id is not None, "what is not refused has been taken in"
@@ -208,12 +289,18 @@ class _Demo:
         self.report.certified += 1
 
     async def _correct(self, row: Any, key: tuple[str, str, str], chance: random.Random, now: datetime) -> None:
-        correction = CorrectionCreate(reason="上报时漏计", **_said(row, chance))
+        correction = CorrectionCreate(reason="上报时漏计", **_said(row, chance, self.aims))
         await correct_submission(self.db, self.identities[key], correction, match=None, now=now)
         self.report.corrected += 1
 
 
-def _said(row: Any, chance: random.Random) -> dict[str, Any]:
+def _case(row: _Owed, reason: str) -> dict[str, Any]:
+    """What an extension or a waiver is about."""
+    about = {"rule": row.rule, "plan": row.plan, "unit": row.unit, "period": row.period, "task": row.task}
+    return {**about, "reason": reason, "approver": OFFICE}
+
+
+def _said(row: _Owed, chance: random.Random, aims: dict[str, list[_Aim]]) -> dict[str, Any]:
     """What a report says: near the schedule, each task with a pace of its own."""
     period = parse_period(row.period)
     pace = random.Random(row.task).uniform(0.35, 1.45)  # noqa: S311 - a demonstration
@@ -224,4 +311,8 @@ def _said(row: Any, chance: random.Random) -> dict[str, Any]:
         "percent_complete": percent,
         "progress": "演示数据:按计划推进。",
         "next_steps": "演示数据:下月继续推进。",
+        "observations": [
+            {"target": aim.code, "value": round(aim.value * (percent / 100 if aim.grows else 1), 2)}
+            for aim in aims.get(row.task or "", [])
+        ],
     }

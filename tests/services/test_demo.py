@@ -35,6 +35,7 @@ async def test_the_demonstration_shows_every_course_and_is_refused_a_second_time
         assert report.submissions > 100
         assert report.corrected > 5
         assert report.materials > 200
+        assert min(report.extended, report.waived, report.scheduled) > 0
         with pytest.raises(DemoError, match="已有报送"):
             await fill(url)
 
@@ -47,7 +48,7 @@ async def test_the_demonstration_shows_every_course_and_is_refused_a_second_time
         ]
         assert sum(row["expected"] for row in compliance["items"]) == sum(months) == 168
         total = compliance["total"]
-        assert min(total["on_time"], total["late"], total["missed"]) > 0
+        assert min(total["on_time"], total["late"], total["missed"], total["waived"]) > 0
 
         listed = {"rule": "monthly-form", "limit": "500", "as_of": THEN}
         overdue = (await client.get("/api/v1/obligations", params={**listed, "status": "overdue"})).json()["items"]
@@ -56,6 +57,30 @@ async def test_the_demonstration_shows_every_course_and_is_refused_a_second_time
         assert {(item["unit"]["unit"], item["task"]) for item in overdue if item["period"] == "2023-05"} == unfiled
         stages = {item["late_stage"] for item in may if item["late_stage"]}
         assert stages == {"unit", "certification"}
+
+
+async def test_the_demonstration_shows_every_light_and_figures(clone: Clone) -> None:
+    async with filled(clone) as (client, report, _):
+        whole = (await client.get("/api/v1/plans/431228-2023/progress")).json()
+        assert whole["targets_reached"] > 0
+        seen = {
+            light
+            for month in range(5, 11)
+            for light, count in (
+                await client.get(
+                    "/api/v1/battles/431228-2023-6/progress", params={"as_of": f"2023-{month:02}-01T00:00:00+08:00"}
+                )
+            )
+            .json()["lights"]
+            .items()
+            if count
+        }
+        assert seen == {"completed", "ahead", "on_track", "behind", "far_behind"}
+        extensions = (await client.get("/api/v1/extensions", params={"limit": "500"})).json()["items"]
+        assert len(extensions) == report.extended
+        page = (await client.get("/api/v1/submissions", params={"limit": "500"})).json()["items"]
+        assert any(item["observations"] for item in page)
+        assert any(item["warnings"] for item in page)
 
 
 async def test_the_demonstration_is_the_same_every_time(clone: Clone) -> None:
