@@ -241,7 +241,7 @@ class _Demo:
 
     def schedules(self, row: _Owed) -> Iterator[_Event]:
         """Here and there a unit sets a schedule of its own before its first report."""
-        chance = random.Random(f"{row.unit}/{row.task}/schedule")  # noqa: S311 - a demonstration
+        chance = random.Random(f"{row.unit}/{row.task}/own schedule")  # noqa: S311 - a demonstration
         if row.kind == RuleKind.REPORTING.value and chance.random() < SCHEDULED:
             wanted = ScheduleWrite(
                 points=[
