@@ -31,6 +31,7 @@ from app.embedded import EmbeddedError, running
 from app.fragments import FragmentCache
 from app.main import create_app
 from app.protocol import LenientHttpProtocol
+from app.security.redaction import RedactingFormatter
 from app.services.reader import Reader
 from app.settings import Settings, SettingsError, read_settings
 from app.version import VERSION
@@ -157,7 +158,9 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 
 def _configure_logging(settings: Settings) -> None:
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 

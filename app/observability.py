@@ -88,7 +88,10 @@ class ObservabilityMiddleware:
             self.metrics.requests.labels(method, operation, str(status)).inc()
             self.metrics.duration.labels(method, operation).observe(elapsed)
             if _log.isEnabledFor(logging.INFO):
-                _log.info("%s %s %s %.1fms %s", method, scope["path"], status, elapsed * 1000, request_id)
+                # As it was sent, in percent-encoding: decoded, it could hold a line break and forge a line of the log.
+                path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")[:_LOGGED_PATH]
+                _log.info("%s %s %s %.1fms %s", method, path, status, elapsed * 1000, request_id)
 
 
+_LOGGED_PATH = 500
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
