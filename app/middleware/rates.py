@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from throttled.asyncio import RateLimiterType, Throttled
 from throttled.asyncio.store import MemoryStore, RedisStore
+from throttled.exceptions import BaseThrottledError
 from throttled.rate_limiter import Quota, per_day, per_hour, per_min, per_sec
 
 from app.errors import RateLimitedError
@@ -85,9 +86,9 @@ class ThrottledRates:
         """Count one request of ``caller``; ``None`` while Redis does not answer, for then nobody is refused."""
         try:
             result = await self._throttled.limit(caller)
-        except (RedisError, OSError) as error:
+        except (BaseThrottledError, RedisError, OSError) as error:
             if not self._failing:
-                _log.warning("rate limits are off, Redis does not answer: %s", error)
+                _log.warning("rate limits are off, Redis does not answer: %r", error.__cause__ or error)
             self._failing = True
             return None
         self._failing = False
