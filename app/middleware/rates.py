@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import math
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -38,6 +39,8 @@ _QUOTAS: Final = {"second": (per_sec, 1), "minute": (per_min, 60), "hour": (per_
 # Callers counted at once, and keys known to be good; those not heard of for longest are forgotten.
 _CALLERS: Final = 100_000
 _KEYS: Final = 10_000
+# Seconds for which a Redis that did not answer is left alone, so that not every request waits for it.
+_PAUSE: Final = 5.0
 _KEY = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +lz_[a-z][a-z0-9]{0,15}_([0-9A-Za-z]{12})_[0-9A-Za-z]{32}_[0-9A-Za-z]{6}")
 _ACCEPTED = range(200, 400)
 
@@ -81,15 +84,20 @@ class ThrottledRates:
             using=RateLimiterType.GCRA.value, quota=quota, store=store, key_prefix="liuzhang"
         ).limiter
         self._failing = False
+        self._again = 0.0
 
     async def take(self, caller: str) -> _Standing | None:
         """Count one request of ``caller``; ``None`` while Redis does not answer, for then nobody is refused."""
+        now = time.monotonic()
+        if now < self._again:
+            return None
         try:
             result = await self._throttled.limit(caller)
         except (BaseThrottledError, RedisError, OSError) as error:
             if not self._failing:
                 _log.warning("rate limits are off, Redis does not answer: %r", error.__cause__ or error)
             self._failing = True
+            self._again = time.monotonic() + _PAUSE
             return None
         self._failing = False
         state = result.state
