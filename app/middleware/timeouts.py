@@ -31,20 +31,36 @@ class TimeoutMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
+        started = expired = False
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None, "a request is handled in a task"
 
         async def noted(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
-        limit = asyncio.timeout(self.seconds)
+        def expire() -> None:
+            nonlocal expired
+            expired = True
+            task.cancel()
+
+        # As asyncio.timeout does it, which costs three times as much on each of the requests that it does not concern.
+        timer = loop.call_later(self.seconds, expire)
         try:
-            async with limit:
-                await self.app(scope, receive, noted)
-        except TimeoutError:
-            if started or not limit.expired():
+            await self.app(scope, receive, noted)
+        except asyncio.CancelledError:
+            # Somebody else may have canceled it too, such as the server as it stops: that goes before.
+            if not expired or task.uncancel() > 0:
                 raise
-            _log.warning("timed out after %gs, request %s", self.seconds, request_id_of(scope))
-            detail = f"处理超过 {self.seconds:g} 秒,已停止;查询请缩小范围,写入请先查询是否已生效,再决定是否重试"
-            await refusal(scope, TimedOutError(detail), headers={"Retry-After": "5"})(scope, receive, send)
+            if started:
+                raise TimeoutError from None
+        else:
+            if expired:
+                task.uncancel()
+            return
+        finally:
+            timer.cancel()
+        _log.warning("timed out after %gs, request %s", self.seconds, request_id_of(scope))
+        detail = f"处理超过 {self.seconds:g} 秒,已停止;查询请缩小范围,写入请先查询是否已生效,再决定是否重试"
+        await refusal(scope, TimedOutError(detail), headers={"Retry-After": "5"})(scope, receive, send)
