@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TextIO, TypeVar
 
 import asyncpg
 import typer
@@ -31,6 +31,7 @@ from app.embedded import EmbeddedError, running
 from app.fragments import FragmentCache
 from app.main import create_app
 from app.protocol import LenientHttpProtocol
+from app.security.redaction import RedactingFormatter
 from app.services.reader import Reader
 from app.settings import Settings, SettingsError, read_settings
 from app.version import VERSION
@@ -40,7 +41,7 @@ from seed.format import json_schemas
 from seed.loader import LoadReport, load_plan, plan_directories, seed_if_empty
 from seed.reader import PlanSource, SeedError, read_plan
 
-__all__ = ["main"]
+__all__ = ["configure_logging", "main"]
 
 OLDEST_POSTGRESQL = 15
 
@@ -138,7 +139,7 @@ def serve(
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
-    _configure_logging(settings)
+    configure_logging(settings.log_level)
     listener = _bind(settings.host, settings.port)
     with listener, _database(settings) as (url, place):
         for report in asyncio.run(_prepare(url, seed=True)):
@@ -156,8 +157,11 @@ def _end(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-def _configure_logging(settings: Settings) -> None:
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+def configure_logging(level: str, stream: TextIO | None = None) -> None:
+    """Log to ``stream`` (standard error) from ``level`` on, without secrets."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
@@ -194,7 +198,7 @@ def worker() -> FastAPI:
 
     threading.Thread(target=follow, daemon=True).start()
     settings = read_settings()
-    _configure_logging(settings)
+    configure_logging(settings.log_level)
     return create_app(settings)
 
 

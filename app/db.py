@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     _Pool: TypeAlias = asyncpg.pool.Pool[asyncpg.Record]
     _Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
+STATEMENT_TIMEOUT = 30
+"""Seconds, where nobody says otherwise."""
+
 _DIALECT = asyncpg_dialect.dialect()
 
 
@@ -98,14 +101,17 @@ async def _keep_as_is(_connection: object) -> None:
     """Nothing to reset: what runs here sets nothing on a connection, so the round trip of a reset is saved."""
 
 
-def open_read_pool(url: str, *, size: int) -> "_Pool":
-    """A pool of up to ``size`` connections to ``url``, read-only by default; enter it as a context manager."""
+def open_read_pool(url: str, *, size: int, statement_timeout: int = STATEMENT_TIMEOUT) -> "_Pool":
+    """A pool of up to ``size`` connections to ``url``, read-only by default; enter it as a context manager.
+
+    A statement that takes longer than ``statement_timeout`` seconds is stopped (``asyncpg.QueryCanceledError``).
+    """
     settings = {"application_name": "liuzhang-read", "default_transaction_read_only": "on"}
-    return _open_pool(url, size, settings)
+    return _open_pool(url, size, {**settings, "statement_timeout": f"{statement_timeout}s"})
 
 
-def open_write_pool(url: str, *, size: int) -> "_Pool":
-    """A pool of up to ``size`` connections to ``url`` for writing; enter it as a context manager."""
+def open_write_pool(url: str, *, size: int, statement_timeout: int = STATEMENT_TIMEOUT) -> "_Pool":
+    """A pool like :func:`open_read_pool`'s, for writing."""
     # Its statements are few and long, and touch few rows of large tables: planning one anew would cost more than
     # running it, and no plan that reads a table to its end is good, whatever the planner makes of a table's size.
     settings = {
@@ -114,7 +120,7 @@ def open_write_pool(url: str, *, size: int) -> "_Pool":
         "enable_seqscan": "off",
         "random_page_cost": "1.1",
     }
-    return _open_pool(url, size, settings)
+    return _open_pool(url, size, {**settings, "statement_timeout": f"{statement_timeout}s"})
 
 
 def _open_pool(url: str, size: int, settings: dict[str, str]) -> "_Pool":
@@ -123,5 +129,5 @@ def _open_pool(url: str, size: int, settings: dict[str, str]) -> "_Pool":
         min_size=1,
         max_size=size,
         reset=_keep_as_is,
-        server_settings={**settings, "statement_timeout": "30s", "jit": "off"},
+        server_settings={**settings, "jit": "off"},
     )

@@ -4,15 +4,21 @@
     ├── BadRequestError        400  the request cannot be read
     ├── NotFoundError          404  nothing under this code
     ├── MethodNotAllowedError  405  the path has no such method
+    ├── SlowBodyError          408  the body does not come in time
     ├── ConflictError          409  what is asked does not fit what is there
     │   └── WrongStepError     409  the state does not allow this step; the allowed ones are listed
     ├── PreconditionError      412  it has changed since the caller read it
+    ├── ContentTooLargeError   413  the body is larger than allowed
+    ├── UnsupportedMediaError  415  the body is no JSON by its own account
     ├── InvalidRequestError    422  a parameter or field is wrong
     │   ├── InvalidCursorError 422  the cursor is not one of this list
     │   ├── UnknownUnitError   422  no unit of this code or name
     │   ├── UnknownReferenceError 422  a rule or period that does not exist, or a report that is not owed
     │   └── AmbiguousError     422  a name or code means several things; they are listed
+    ├── RateLimitedError       429  more requests than the caller may make
+    ├── HeadersTooLargeError   431  the request line and header are larger than allowed
     ├── UnavailableError       503  the database does not answer
+    ├── TimedOutError          503  the request took longer than allowed
     └── InternalError          500  our fault
 
 ``slug`` is the last part of the problem's type URI and never changes; ``remedy`` is what its page advises.
@@ -27,16 +33,22 @@ __all__ = [
     "AppError",
     "BadRequestError",
     "ConflictError",
+    "ContentTooLargeError",
     "Fault",
+    "HeadersTooLargeError",
     "InternalError",
     "InvalidCursorError",
     "InvalidRequestError",
     "MethodNotAllowedError",
     "NotFoundError",
     "PreconditionError",
+    "RateLimitedError",
+    "SlowBodyError",
+    "TimedOutError",
     "UnavailableError",
     "UnknownReferenceError",
     "UnknownUnitError",
+    "UnsupportedMediaError",
     "WrongStepError",
     "all_errors",
 ]
@@ -94,6 +106,15 @@ class MethodNotAllowedError(AppError):
     remedy = "响应头 Allow 列出了该路径支持的方法。"
 
 
+class SlowBodyError(AppError):
+    """The body did not come in time."""
+
+    slug = "body-timeout"
+    status = 408
+    title = "请求体接收超时"
+    remedy = "请求体没有在时限内传完,未作任何处理:请检查网络,或把内容分成几次提交后重试。"
+
+
 class ConflictError(AppError):
     """What is asked does not fit what is there."""
 
@@ -121,6 +142,24 @@ class PreconditionError(AppError):
     status = 412
     title = "内容已被更改"
     remedy = "If-Match 与当前 ETag 不符:请重新读取后再改。"
+
+
+class ContentTooLargeError(AppError):
+    """The body is larger than allowed."""
+
+    slug = "content-too-large"
+    status = 413
+    title = "请求体过大"
+    remedy = "请求体超过了大小上限,未作任何处理:请把内容分成几次提交。"
+
+
+class UnsupportedMediaError(AppError):
+    """The body is not what this API reads, by its own Content-Type."""
+
+    slug = "unsupported-media-type"
+    status = 415
+    title = "不支持的请求体类型"
+    remedy = "请求体须为 UTF-8 编码的 JSON,请求头须写明 Content-Type: application/json。"
 
 
 class InvalidRequestError(AppError):
@@ -166,6 +205,24 @@ class AmbiguousError(InvalidRequestError):
     remedy = "candidates 列出了全部候选;请改用完整编码,或加上 plan 参数限定总体方案。"
 
 
+class RateLimitedError(AppError):
+    """The caller has made more requests than it may."""
+
+    slug = "rate-limited"
+    status = 429
+    title = "请求过于频繁"
+    remedy = "请等待响应头 Retry-After 所示的秒数后再试;RateLimit 与 RateLimit-Policy 给出余量与限额。"
+
+
+class HeadersTooLargeError(AppError):
+    """The request line and the header are larger than allowed."""
+
+    slug = "headers-too-large"
+    status = 431
+    title = "请求头过大"
+    remedy = "请求行与请求头超过了大小上限:请缩短网址、Cookie 或其他请求头。"
+
+
 class UnavailableError(AppError):
     """The database does not answer."""
 
@@ -173,6 +230,15 @@ class UnavailableError(AppError):
     status = 503
     title = "服务暂不可用"
     remedy = "数据库暂时无法连接,请稍后重试;持续出现请联系管理员。"
+
+
+class TimedOutError(AppError):
+    """The request, or one of its statements, took longer than allowed and was stopped."""
+
+    slug = "timed-out"
+    status = 503
+    title = "处理超时"
+    remedy = "处理超过时限,已停止:查询请缩小范围;写入请先查询是否已生效,再决定是否重试;持续出现请联系管理员。"
 
 
 class InternalError(AppError):

@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 from app.clock import Clock, system_clock
 from app.db import Database, open_read_pool, open_write_pool
 from app.fragments import FragmentCache
+from app.middleware.stack import add_middleware
 from app.observability import Metrics, ObservabilityMiddleware
 from app.openapi import install_openapi, operation_id
 from app.problems import install_problem_handlers, unexpected_answer
@@ -93,10 +94,10 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[State]:
-        size = settings.pool_size
+        size, seconds = settings.pool_size, settings.statement_timeout
         async with (
-            open_read_pool(url, size=size) as reads,
-            open_write_pool(settings.database_url or url, size=size) as writes,
+            open_read_pool(url, size=size, statement_timeout=seconds) as reads,
+            open_write_pool(settings.database_url or url, size=size, statement_timeout=seconds) as writes,
         ):
             reader = Reader(Database(reads), FragmentCache(settings.fragment_cache_size))
             _settle()
@@ -124,6 +125,8 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
     app.include_router(health.router)
     app.mount("/docs/assets", StaticFiles(directory=docs.ASSETS), name="assets")
     app.include_router(docs.router)
+    add_middleware(app, settings)
+    # Added last, it is the outermost: whatever the others answer is measured, logged and carries the request id.
     app.add_middleware(ObservabilityMiddleware, metrics=metrics, failed=unexpected_answer)
     install_problem_handlers(app)
     install_openapi(app)

@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 __all__ = ["Metrics", "ObservabilityMiddleware", "request_id_of"]
 
 _log = logging.getLogger("liuzhang.access")
-_ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+# Not what begins as a key or token does: an id is logged and answered, and somebody may mistake one header for another.
+_ACCEPTABLE_ID = re.compile(r"(?!lz_|eyJ)[A-Za-z0-9._-]{8,128}")
 
 
 class Metrics:
@@ -88,7 +89,10 @@ class ObservabilityMiddleware:
             self.metrics.requests.labels(method, operation, str(status)).inc()
             self.metrics.duration.labels(method, operation).observe(elapsed)
             if _log.isEnabledFor(logging.INFO):
-                _log.info("%s %s %s %.1fms %s", method, scope["path"], status, elapsed * 1000, request_id)
+                # As it was sent, in percent-encoding: decoded, it could hold a line break and forge a line of the log.
+                path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")[:_LOGGED_PATH]
+                _log.info("%s %s %s %.1fms %s", method, path, status, elapsed * 1000, request_id)
 
 
+_LOGGED_PATH = 500
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}

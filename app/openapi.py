@@ -9,7 +9,14 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from app.domain.plan import Labelled
-from app.routers.answers import PROBLEM_JSON
+from app.errors import (
+    ContentTooLargeError,
+    RateLimitedError,
+    SlowBodyError,
+    TimedOutError,
+    UnsupportedMediaError,
+)
+from app.routers.answers import PROBLEM_JSON, problems
 from app.schemas.base import Read
 
 __all__ = ["TAGS", "install_openapi", "operation_id"]
@@ -92,8 +99,29 @@ def install_openapi(app: FastAPI) -> None:
     app.openapi = document
 
 
+# What the middleware can answer before a route is asked: to any request, and to one with a body.
+_ANY: dict[int | str, dict[str, Any]] = problems(RateLimitedError, TimedOutError)
+_WITH_BODY: dict[int | str, dict[str, Any]] = problems(SlowBodyError, ContentTooLargeError, UnsupportedMediaError)
+_RETRY_AFTER: dict[str, Any] = {"description": "多少秒后可以重试", "schema": {"type": "integer", "minimum": 1}}
+
+
+def _declare(operation: dict[str, Any], answers: dict[int | str, dict[str, Any]]) -> None:
+    for status, declared in answers.items():
+        schema = {"$ref": "#/components/schemas/Problem"}
+        answer = operation["responses"].setdefault(
+            str(status), {"description": "", "content": {"application/json": {"schema": schema}}}
+        )
+        answer["description"] = ";".join(filter(None, (answer["description"], declared["description"])))
+    operation["responses"] = dict(sorted(operation["responses"].items()))
+
+
 def _finish(operation: dict[str, Any]) -> None:
     """Errors are problem+json, a 304 has no body, every answer carries the request id, If-None-Match is taken."""
+    _declare(operation, _ANY)
+    if "requestBody" in operation:
+        _declare(operation, _WITH_BODY)
+    for status in ("429", "503"):
+        operation["responses"][status].setdefault("headers", {})["Retry-After"] = _RETRY_AFTER
     if "304" in operation["responses"]:
         operation.setdefault("parameters", []).append(IF_NONE_MATCH)
     for status, answer in operation["responses"].items():

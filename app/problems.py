@@ -10,23 +10,28 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from app.errors import (
     AppError,
     BadRequestError,
     ConflictError,
+    ContentTooLargeError,
     Fault,
     InternalError,
     InvalidRequestError,
     MethodNotAllowedError,
     NotFoundError,
+    SlowBodyError,
+    TimedOutError,
     UnavailableError,
 )
 from app.observability import request_id_of
 from app.routers.answers import PROBLEM_JSON
+from app.security.redaction import redact
 from app.validation import explain_validation
 
-__all__ = ["install_problem_handlers", "unexpected_answer"]
+__all__ = ["install_problem_handlers", "refusal", "unexpected_answer"]
 
 _log = logging.getLogger("liuzhang.errors")
 
@@ -37,7 +42,6 @@ _UNREACHABLE = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.UndefinedTableError,
-    asyncpg.QueryCanceledError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     # Two requests stood in each other's way; whoever tries again gets through.
@@ -60,7 +64,14 @@ def _answer(request: Request, error: AppError, *, headers: dict[str, str] | None
     if error.faults:
         body["errors"] = [{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in error.faults]
     body.update(error.extra)
-    return Response(orjson.dumps(body), status_code=error.status, media_type=PROBLEM_JSON, headers=headers)
+    # Some details repeat what the caller gave, and a caller may give a secret where none belongs.
+    content = redact(orjson.dumps(body).decode())
+    return Response(content, status_code=error.status, media_type=PROBLEM_JSON, headers=headers)
+
+
+def refusal(scope: Scope, error: AppError, *, headers: dict[str, str] | None = None) -> Response:
+    """The answer of a middleware that does not let a request in, or not to its end."""
+    return _answer(Request(scope), error, headers=headers)
 
 
 def _faults(errors: Sequence[Any]) -> list[Fault]:
@@ -94,6 +105,9 @@ def _on_http(request: Request, error: HTTPException) -> Response:
         detail = f"{request.url.path} 不支持 {request.method}"
         headers = {**(headers or {}), **_allowed(request)}
         return _answer(request, MethodNotAllowedError(detail), headers=headers)
+    for refused in (ContentTooLargeError, SlowBodyError):
+        if error.status_code == refused.status:
+            return _answer(request, refused(error.detail), headers=headers)
     return _answer(request, BadRequestError("无法读取请求"), headers=headers)
 
 
@@ -105,13 +119,24 @@ def _allowed(request: Request) -> dict[str, str]:
         (found for template, found in documented.items() if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path)),
         None,
     )
-    return {} if operations is None else {"Allow": ", ".join(sorted(method.upper() for method in operations))}
+    if operations is None:
+        return {}
+    methods = {method.upper() for method in operations}
+    # Whatever can be read can be asked for without its content (RFC 9110, 9.3.2).
+    return {"Allow": ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))}
 
 
 def _on_unreachable(request: Request, error: Exception) -> Response:
     _log.error("database unavailable, request %s: %s", request_id_of(request.scope), error)
     unavailable = UnavailableError("数据库暂时无法应答,请稍后重试")
     return _answer(request, unavailable, headers={"Retry-After": "5"})
+
+
+def _on_canceled(request: Request, error: Exception) -> Response:
+    """A statement took longer than allowed; its transaction is undone."""
+    _log.warning("statement canceled, request %s: %s", request_id_of(request.scope), error)
+    slow = TimedOutError("数据库查询超过时限,已停止,未写入任何内容;请缩小范围(如加上筛选条件)或稍后重试")
+    return _answer(request, slow, headers={"Retry-After": "5"})
 
 
 def _on_constraint(request: Request, error: Exception) -> Response:
@@ -140,5 +165,6 @@ def install_problem_handlers(app: FastAPI) -> None:
     register(RequestValidationError, _on_validation)
     register(HTTPException, _on_http)
     register(asyncpg.IntegrityConstraintViolationError, _on_constraint)
+    register(asyncpg.QueryCanceledError, _on_canceled)
     for kind in _UNREACHABLE:
         register(kind, _on_unreachable)

@@ -41,6 +41,29 @@ class Settings(BaseSettings):
     pg_bin: Path | None = Field(default=None, description="内嵌 PostgreSQL 的程序目录;留空则取自 Python 包")
     pool_size: int = Field(default=4, ge=1, le=200, description="每个服务进程的数据库连接数")
     fragment_cache_size: int = Field(default=20_000, ge=0, description="每个服务进程缓存的片段数")
+    statement_timeout: int = Field(default=30, ge=1, le=3600, description="一条数据库语句的时限,秒")
+    request_timeout: int = Field(default=60, ge=1, le=3600, description="处理一个请求的时限,秒")
+    max_body_size: int = Field(default=2 * 1024 * 1024, ge=1024, description="请求体的大小上限,字节")
+    body_timeout: int = Field(default=30, ge=1, le=3600, description="接收请求体的时限,秒")
+    rate_limit: str | None = Field(
+        default=None,
+        pattern=r"^[1-9]\d{0,8}/(second|minute|hour|day)$",
+        description="每个调用方的请求限额,如 600/minute;留空则不限",
+    )
+    rate_limit_redis_url: str | None = Field(
+        default=None, pattern=r"^rediss?://", description="各服务进程共用限额时 Redis 的地址;留空则各进程各自计数"
+    )
+    trusted_proxies: str | None = Field(
+        default=None, description="可信的反向代理的网段,逗号分隔;只采信它们写的 X-Forwarded-For"
+    )
+    cors_origins: str | None = Field(
+        default=None,
+        pattern=r"^(\*|https?://[^/,\s]+(,\s*https?://[^/,\s]+)*)$",
+        description="可跨域调用的网页来源,逗号分隔,如 https://oa.example.org;留空则一律不许",
+    )
+    hsts_max_age: int = Field(
+        default=0, ge=0, description="Strict-Transport-Security 的秒数;0 为不发;只在全程 HTTPS 时设置"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="日志级别")
 
 

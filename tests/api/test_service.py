@@ -57,7 +57,7 @@ async def test_a_sane_request_id_is_kept_and_any_other_replaced(client: httpx.As
 async def test_a_wrong_method_names_the_right_ones(client: httpx.AsyncClient) -> None:
     answer = await client.post("/api/v1/tasks", json={})
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"
     assert answer.json()["type"] == "/problems/method-not-allowed"
 
 

@@ -33,6 +33,13 @@ def test_everything_has_a_default_that_works_on_one_machine() -> None:
     assert settings.pool_size == 4
     assert settings.fragment_cache_size == 20_000
     assert settings.log_level == "info"
+    assert (settings.statement_timeout, settings.request_timeout) == (30, 60)
+    assert (settings.max_body_size, settings.body_timeout) == (2 * 1024 * 1024, 30)
+    assert settings.rate_limit is None
+    assert settings.rate_limit_redis_url is None
+    assert settings.trusted_proxies is None
+    assert settings.cors_origins is None
+    assert settings.hsts_max_age == 0
 
 
 def test_every_setting_is_described_in_chinese() -> None:
@@ -103,6 +110,14 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
         ("FRAGMENT_CACHE_SIZE", "many", "须为整数"),
         ("DATABASE_URL", "mysql://db", "格式不符,须匹配 ^postgres(ql)?://"),
         ("READ_DATABASE_URL", "db:5432", "格式不符,须匹配 ^postgres(ql)?://"),
+        ("STATEMENT_TIMEOUT", "0", "须不小于 1"),
+        ("REQUEST_TIMEOUT", "1h", "须为整数"),
+        ("MAX_BODY_SIZE", "1023", "须不小于 1024"),
+        ("BODY_TIMEOUT", "3601", "须不大于 3600"),
+        ("RATE_LIMIT", "600", r"格式不符,须匹配 ^[1-9]\d{0,8}/(second|minute|hour|day)$"),
+        ("RATE_LIMIT_REDIS_URL", "cache:6379", "格式不符,须匹配 ^rediss?://"),
+        ("CORS_ORIGINS", "oa.example.org", r"格式不符,须匹配 ^(\*|https?://[^/,\s]+(,\s*https?://[^/,\s]+)*)$"),
+        ("HSTS_MAX_AGE", "-1", "须不小于 0"),
         ("LOG_LEVEL", "loud", "须为以下之一: 'debug'、'info'、'warning'、'error'"),
     ],
 )
