@@ -471,7 +471,7 @@ async def test_a_task_that_does_not_exist_means_no_report_without_a_task(office:
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_decision_is_never_taken_back(office: Office, path: str) -> None:
     answer = await office.client.delete(path)
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
 # What was granted ----------------------------------------------------------------------------------------------------
