@@ -107,11 +107,13 @@ def open_read_pool(url: str, *, size: int) -> "_Pool":
 def open_write_pool(url: str, *, size: int) -> "_Pool":
     """A pool of up to ``size`` connections to ``url`` for writing; enter it as a context manager."""
     # Its statements are few and long, and touch few rows of large tables: planning one anew would cost more than
-    # running it, and no plan that reads a table to its end is good, whatever the planner makes of a table's size.
+    # running it, and no plan that reads a table to its end is good, whatever the planner makes of a table's size; nor
+    # is one that intersects two long lists of rows where one index has the very key.
     settings = {
         "application_name": "liuzhang-write",
         "plan_cache_mode": "force_generic_plan",
         "enable_seqscan": "off",
+        "enable_bitmapscan": "off",
         "random_page_cost": "1.1",
     }
     return _open_pool(url, size, settings)

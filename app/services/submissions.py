@@ -26,7 +26,17 @@ from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, InvalidRequestError
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
-from app.services.report_checks import contradictions, figures_of, measures_of, warnings_of
+from app.services.report_checks import (
+    AIM,
+    LIMITS,
+    Figures,
+    contradictions,
+    named_of,
+    points_of,
+    previous_figure_of,
+    previous_of,
+    warnings_of,
+)
 
 __all__ = [
     "About",
@@ -39,61 +49,78 @@ __all__ = [
     "take_known",
 ]
 
-# One row a report and target that it names.
+# One row a report and target that it names. Many reports name few tasks, units and targets: these are looked up once
+# each, and what is the same for many reports comes as one text (see LIMITS and AIM).
 _ABOUT = Query(
     text(f"""
-    SELECT w.n, t.id AS task_id, t.plan_id, t.battle_id, u.id AS unit_id, u.code AS unit, u.name AS unit_name,
-           o.id AS obligation_id, o.period_start, greatest(o.lock_at, o.effective_due_at) AS lock_at,
-           s.id AS existing, s.state, m.*, c.target, f.*
-    FROM jsonb_to_recordset(CAST(:reports AS jsonb)) AS w(n int, task text, unit text, period text, targets jsonb)
-    LEFT JOIN tasks t ON t.code = w.task
-    LEFT JOIN LATERAL (
-        SELECT x.id, x.code, x.name FROM units x WHERE x.id = coalesce(
-            (SELECT y.id FROM units y WHERE y.code = w.unit),
-            -- A task's code begins with its region.
-            (SELECT a.unit_id FROM unit_aliases a WHERE a.name = w.unit AND a.region_code = split_part(t.code, '-', 1)))
-        LIMIT 1
-    ) u ON true
-    LEFT JOIN LATERAL (
-        SELECT o.id, o.period_start, o.lock_at, o.effective_due_at, o.rule_id, o.rule_version FROM rules r
-        JOIN obligations o ON o.rule_id = r.id AND o.unit_id = u.id AND o.period = w.period AND o.task_id = t.id
-        WHERE r.plan_id = t.plan_id AND r.kind = 'reporting' LIMIT 1
-    ) o ON true
-    LEFT JOIN LATERAL (
-        SELECT s.id, s.state FROM submissions s WHERE s.task_id = t.id AND s.unit_id = u.id AND s.period = w.period
-        LIMIT 1
-    ) s ON true
-    LEFT JOIN LATERAL ({
-        measures_of(
-            plan="t.plan_id",
-            task="t.id",
-            unit="u.id",
-            start="o.period_start",
-            rule="o.rule_id",
-            version="o.rule_version",
+    WITH named_tasks AS MATERIALIZED (
+        SELECT t.code, t.id, t.plan_id, t.battle_id, split_part(t.code, '-', 1) AS region,
+               ARRAY(SELECT r.id FROM rules r WHERE r.plan_id = t.plan_id AND r.kind = 'reporting') AS rules
+        FROM tasks t WHERE t.code = ANY(CAST(:tasks AS text[]))
+    ), limits AS MATERIALIZED (
+        SELECT v.rule_id, v.version, {LIMITS} AS limits
+        FROM (SELECT DISTINCT t.plan_id FROM named_tasks t) t JOIN plans p ON p.id = t.plan_id
+        JOIN rules r ON r.plan_id = p.id AND r.kind = 'reporting' JOIN rule_versions v ON v.rule_id = r.id
+    ), named_targets AS MATERIALIZED (
+        SELECT g.code, g.id, {AIM} AS aim
+        FROM targets g JOIN indicators i ON i.id = g.indicator_id WHERE g.code = ANY(CAST(:targets AS text[]))
+    ), asked AS MATERIALIZED (
+        -- A task's code begins with its region.
+        SELECT w.n - 1 AS n, w.unit, w.period, t.id AS task_id, t.plan_id, t.battle_id, t.rules,
+               coalesce(t.region, '') AS region
+        FROM unnest(CAST(:tasks AS text[]), CAST(:units AS text[]), CAST(:periods AS text[]))
+             WITH ORDINALITY AS w(task, unit, period, n)
+        LEFT JOIN named_tasks t ON t.code = w.task
+    ), named_units AS MATERIALIZED (
+        SELECT w.unit AS named, w.region, u.*
+        FROM (SELECT DISTINCT w.unit, w.region FROM asked w) w, LATERAL (
+            SELECT u.id, u.code, u.name FROM units u WHERE u.id = coalesce(
+                (SELECT y.id FROM units y WHERE y.code = w.unit),
+                (SELECT a.unit_id FROM unit_aliases a WHERE a.name = w.unit AND a.region_code = w.region))
+            -- Kept apart: joined otherwise, all units would be read.
+            OFFSET 0
+        ) u
+    ), owed AS MATERIALIZED (
+        SELECT w.n, w.period, w.task_id, w.plan_id, w.battle_id, u.id AS unit_id, u.code AS unit, u.name AS unit_name,
+               o.*
+        FROM asked w LEFT JOIN named_units u ON u.named = w.unit AND u.region = w.region
+        LEFT JOIN LATERAL (
+            SELECT o.id AS obligation_id, o.period_start, greatest(o.lock_at, o.effective_due_at) AS lock_at,
+                   o.rule_id, o.rule_version
+            FROM obligations o
+            WHERE o.unit_id = u.id AND o.rule_id = ANY(w.rules) AND o.period = w.period AND o.task_id = w.task_id
+            LIMIT 1
+        ) o ON true
+    )
+    SELECT w.n, w.task_id, w.plan_id, w.battle_id, w.unit_id, w.unit, w.unit_name, w.obligation_id, w.period_start,
+           w.lock_at, l.limits, {points_of("w.task_id", "w.unit_id")} AS points,
+           s.id AS existing, s.state, q.percent_complete AS previous_percent, c.target, g.aim,
+           CASE WHEN g.id IS NOT NULL THEN {
+        previous_figure_of(
+            "g.id",
+            task="w.task_id",
+            unit="w.unit_id",
+            start="w.period_start",
+            previous_id="q.submission_id",
+            previous_revision="q.revision",
         )
-    }) m ON o.id IS NOT NULL
-    LEFT JOIN LATERAL jsonb_array_elements_text(w.targets) AS c(target) ON true
-    LEFT JOIN LATERAL ({
-        figures_of(
-            "c.target",
-            task="t.id",
-            unit="u.id",
-            start="o.period_start",
-            previous_id="m.previous_id",
-            previous_revision="m.previous_revision",
-        )
-    }) f ON true
+    } END AS previous_figure
+    FROM owed w
+    LEFT JOIN limits l ON l.rule_id = w.rule_id AND l.version = w.rule_version
+    LEFT JOIN submissions s ON s.task_id = w.task_id AND s.unit_id = w.unit_id AND s.period = w.period
+    LEFT JOIN LATERAL ({previous_of("w.task_id", "w.unit_id", "w.period_start")}) q ON true
+    LEFT JOIN unnest(CAST(:of AS bigint[]), CAST(:targets AS text[])) AS c(n, target) ON c.n = w.n
+    LEFT JOIN named_targets g ON g.code = c.target
     ORDER BY w.n
 """)  # noqa: S608 - of constants
 )
 _WRITE = """
     WITH given AS (
-        SELECT g.* FROM jsonb_to_recordset(CAST(:reports AS jsonb)) AS g(
+        SELECT g.* FROM json_to_recordset(CAST(:reports AS json)) AS g(
             id uuid, task_id bigint, unit_id bigint, plan_id bigint, battle_id bigint, period text, period_start date,
             obligation_id bigint, state text, at timestamptz, stage text, percent_complete numeric, progress text,
             problems text, next_steps text, client_as_of timestamptz, warnings jsonb, content_hash text,
-            observations jsonb)
+            observations json)
     ), kept AS (
         INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision,
                                  version, created_at)
@@ -114,7 +141,7 @@ _WRITE = """
     ), figures AS (
         INSERT INTO observations (task_id, submission_id, revision, target_id, value)
         SELECT f.task_id, f.id, 1, o.target_id, o.value
-        FROM fresh f, jsonb_to_recordset(f.observations) AS o(target_id bigint, value numeric)
+        FROM fresh f, json_to_recordset(f.observations) AS o(target_id bigint, value numeric)
     ), steps AS (
         INSERT INTO submission_transitions (task_id, submission_id, revision, action, to_state, at, actor_unit_id)
         SELECT task_id, id, 1, CASE state WHEN 'submitted' THEN 'submit' ELSE 'edit' END, state, at, unit_id
@@ -238,27 +265,30 @@ class About(NamedTuple):
     """What a report concerns, null where it names what does not exist or is not owed, and the targets it names."""
 
     row: Any
-    figures: dict[str, Any]
+    figures: Figures
 
 
 async def about(db: Database, reports: Sequence[Report]) -> list[About]:
     """What each report concerns."""
-    asked = [
-        {
-            "n": number,
-            "task": report.task,
-            "unit": report.unit,
-            "period": report.period,
-            "targets": [observation.target for observation in report.said.observations],
-        }
+    named = [
+        (number, observation.target)
         for number, report in enumerate(reports)
+        for observation in report.said.observations
     ]
+    rows = await db.fetch(
+        _ABOUT,
+        tasks=[report.task for report in reports],
+        units=[report.unit for report in reports],
+        periods=[report.period for report in reports],
+        of=[number for number, _ in named],
+        targets=[target for _, target in named],
+    )
     found: list[About] = []
-    for row in await db.fetch(_ABOUT, reports=orjson.dumps(asked).decode()):
+    for row in rows:
         if row["n"] == len(found):
             found.append(About(row, {}))
-        if row["target_id"] is not None:
-            found[-1].figures[row["target"]] = row
+        if row["aim"] is not None:
+            found[-1].figures[row["target"]] = named_of(row)
     return found
 
 
@@ -296,7 +326,7 @@ def refuse(taken: Taken) -> None:
 
 def revision_of(
     said: ReportWrite,
-    figures: dict[str, Any],
+    figures: Figures,
     warnings: Sequence[ReportWarning],
     *,
     task: str,
@@ -334,9 +364,7 @@ def revision_of(
         "next_steps": said.next_steps,
         "client_as_of": as_of,
         "warnings": [{"code": warning.code, "detail": warning.detail} for warning in warnings],
-        "observations": [
-            {"target_id": figures[target]["target_id"], "value": value} for target, value in values.items()
-        ],
+        "observations": [{"target_id": figures[target].aim.id, "value": value} for target, value in values.items()],
         "content_hash": hashlib.sha256(orjson.dumps(canonical)).hexdigest(),
     }
 
@@ -349,7 +377,7 @@ def _not_owed(report: Report) -> Fault:
     return Fault("/body/period", "not_owed", detail)
 
 
-def _refusals(report: Report, about: Any, figures: dict[str, Any]) -> list[Fault]:
+def _refusals(report: Report, about: Any, figures: Figures) -> list[Fault]:
     """Why a report cannot be taken; what it names comes first, for nothing can be said of a report on nothing."""
     if about["task_id"] is None:
         fault = Fault("/body/task", "unknown_task", f"没有任务 {report.task}")
@@ -366,7 +394,7 @@ def _refusals(report: Report, about: Any, figures: dict[str, Any]) -> list[Fault
     return [fault]
 
 
-def _row(identity: str, report: Report, result: Taken, figures: dict[str, Any]) -> dict[str, Any]:
+def _row(identity: str, report: Report, result: Taken, figures: Figures) -> dict[str, Any]:
     about = result.about
     row = revision_of(
         report.said,
