@@ -159,13 +159,15 @@ def contradictions(report: ReportWrite, task: int, figures: Figures) -> list[Fau
         Fault(f"/body/{part}", code, detail)
         for part, code, detail in refuse_report(report.stage, report.percent_complete)
     ]
-    named = [observation.target for observation in report.observations]
-    for index, code in enumerate(named):
+    named: set[str] = set()
+    for index, observation in enumerate(report.observations):
+        code = observation.target
         target = figures.get(code)
         if target is None or target.aim.task_id != task:
             faults.append(Fault(f"/body/observations/{index}/target", "not_its_target", f"{code} 不是该任务的目标"))
         elif target.aim.operator is None:
             faults.append(Fault(f"/body/observations/{index}/target", "qualitative", f"{code} 是定性目标,没有数值"))
-        elif code in named[:index]:
+        elif code in named:
             faults.append(Fault(f"/body/observations/{index}/target", "repeated", f"{code} 重复"))
+        named.add(code)
     return faults

@@ -9,7 +9,8 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -151,7 +152,7 @@ _WRITE = """
         FROM fresh f
         WHERE o.unit_id = f.unit_id AND o.id = f.obligation_id AND f.state = 'submitted' AND o.filed_at IS NULL
     )
-    SELECT CAST(id AS text) AS id FROM kept
+    SELECT CAST(given.id AS text) AS id FROM given WHERE NOT EXISTS (SELECT FROM kept WHERE kept.id = given.id)
 """
 # Who comes second for one task, unit and period inserts nothing and is told so; all else follows from that row.
 _WRITE_EACH = Query(
@@ -195,7 +196,7 @@ class Taken:
     """What became of one report: its id and hash once it is in, or why it was refused; ``about`` what it concerns."""
 
     about: Any = None
-    id: UUID | None = None
+    id: str | None = None
     content_hash: str = ""
     warnings: Sequence[ReportWarning] = ()
     faults: Sequence[Fault] = ()
@@ -220,11 +221,12 @@ async def take_known(
     atomic: bool = False,
 ) -> list[Taken]:
     """As :func:`take`, for reports whose :func:`about` has been asked for."""
-    taken = [Taken(one.row) for one in concerned]
+    taken: list[Taken] = []
     rows: dict[str, tuple[Taken, dict[str, Any]]] = {}
     seen: set[tuple[int, int, str]] = set()
-    for report, result, (row, figures) in zip(reports, taken, concerned, strict=True):
-        result.faults = _refusals(report, row, figures)
+    for report, (row, figures) in zip(reports, concerned, strict=True):
+        result = Taken(row, faults=_refusals(report, row, figures))
+        taken.append(result)
         key = (row["task_id"], row["unit_id"], report.period)
         if not result.faults and (row["existing"] is not None or key in seen):
             result.existing = row["existing"]
@@ -237,9 +239,9 @@ async def take_known(
         rows[identity] = (result, _row(identity, report, result, figures))
     if not write or not rows or (atomic and len(rows) < len(reports)):
         return taken
-    kept = await _write(db, [row for _, row in rows.values()], atomic=atomic)
+    unwritten = await _write(db, [row for _, row in rows.values()], atomic=atomic)
     for identity, (result, _) in rows.items():
-        result.id = UUID(identity) if identity in kept else None
+        result.id = None if identity in unwritten else identity
     lost = [
         index
         for index, result in enumerate(taken)
@@ -251,14 +253,14 @@ async def take_known(
 
 
 async def _write(db: Database, rows: list[dict[str, Any]], *, atomic: bool) -> set[str]:
-    """Write what can be; the ids of what was written."""
+    """Write what can be; the ids of what could not."""
     reports = orjson.dumps(rows).decode()
     if not atomic:
         return {row["id"] for row in await db.fetch(_WRITE_EACH, reports=reports)}
     with suppress(asyncpg.UniqueViolationError):
         async with db.apart():
             return {row["id"] for row in await db.fetch(_WRITE_ALL, reports=reports)}
-    return set()
+    return {row["id"] for row in rows}
 
 
 class About(NamedTuple):
@@ -363,7 +365,7 @@ def revision_of(
         "problems": said.problems,
         "next_steps": said.next_steps,
         "client_as_of": as_of,
-        "warnings": [{"code": warning.code, "detail": warning.detail} for warning in warnings],
+        "warnings": warnings,
         "observations": [{"target_id": figures[target].aim.id, "value": value} for target, value in values.items()],
         "content_hash": hashlib.sha256(orjson.dumps(canonical)).hexdigest(),
     }
@@ -377,6 +379,12 @@ def _not_owed(report: Report) -> Fault:
     return Fault("/body/period", "not_owed", detail)
 
 
+@lru_cache(maxsize=100)
+def _day_of(at: datetime) -> date:
+    """The day of an instant; the reports of a batch all come at the same."""
+    return at.astimezone(SHANGHAI).date()
+
+
 def _refusals(report: Report, about: Any, figures: Figures) -> list[Fault]:
     """Why a report cannot be taken; what it names comes first, for nothing can be said of a report on nothing."""
     if about["task_id"] is None:
@@ -385,7 +393,7 @@ def _refusals(report: Report, about: Any, figures: Figures) -> list[Fault]:
         fault = Fault("/body/unit", "unknown_unit", f"没有编码或名称为“{report.unit}”的单位")
     elif about["obligation_id"] is None:
         fault = _not_owed(report)
-    elif about["period_start"] > report.at.astimezone(SHANGHAI).date():
+    elif about["period_start"] > _day_of(report.at):
         fault = Fault("/body/period", "period_ahead", f"{report.period} 尚未开始")
     elif report.at > about["lock_at"]:
         fault = Fault("/body/period", "locked", f"{report.period} 的补报期限已过,须先批准延期")
@@ -410,6 +418,10 @@ def _row(identity: str, report: Report, result: Taken, figures: Figures) -> dict
     row["at"] = report.at
     row["period"] = report.period
     row["state"] = report.state
-    for name in ("task_id", "unit_id", "plan_id", "battle_id", "obligation_id", "period_start"):
-        row[name] = about[name]
+    row["task_id"] = about["task_id"]
+    row["unit_id"] = about["unit_id"]
+    row["plan_id"] = about["plan_id"]
+    row["battle_id"] = about["battle_id"]
+    row["obligation_id"] = about["obligation_id"]
+    row["period_start"] = about["period_start"]
     return row
