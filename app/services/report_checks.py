@@ -155,10 +155,9 @@ def _points(points: str) -> tuple[tuple[date, Decimal], ...]:
 
 def contradictions(report: ReportWrite, task: int, figures: Figures) -> list[Fault]:
     """Where a report contradicts itself or names a target that is not its task's."""
-    faults = [
-        Fault(f"/body/{part}", code, detail)
-        for part, code, detail in refuse_report(report.stage, report.percent_complete)
-    ]
+    faults: list[Fault] = []
+    for part, code, detail in refuse_report(report.stage, report.percent_complete):
+        faults.append(Fault(f"/body/{part}", code, detail))
     named: set[str] = set()
     for index, observation in enumerate(report.observations):
         code = observation.target

@@ -133,7 +133,7 @@ _KEEP_CONTENT = Query(
     WITH given AS (
         SELECT * FROM jsonb_to_record(CAST(:content AS jsonb)) AS g(
             stage text, percent_complete numeric, progress text, problems text, next_steps text,
-            client_as_of timestamptz, warnings jsonb, content_hash text, observations jsonb)
+            as_of timestamptz, warnings jsonb, content_hash text, observations jsonb)
     ), figures AS (
         SELECT o.target_id, o.value FROM given,
                jsonb_to_recordset(given.observations) AS o(target_id bigint, value numeric)
@@ -142,7 +142,7 @@ _KEEP_CONTENT = Query(
                                                problems, next_steps, client_as_of, warnings, created_at, submitted_at,
                                                content_hash)
         SELECT CAST(:task AS bigint), CAST(:id AS uuid), CAST(:revision AS int), stage, percent_complete, progress,
-               problems, next_steps, client_as_of, warnings, :now, CAST(:submitted_at AS timestamptz), content_hash
+               problems, next_steps, as_of, warnings, :now, CAST(:submitted_at AS timestamptz), content_hash
         FROM given
         ON CONFLICT (task_id, submission_id, revision) DO UPDATE
         SET stage = excluded.stage, percent_complete = excluded.percent_complete, progress = excluded.progress,

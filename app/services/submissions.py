@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -120,7 +121,7 @@ _WRITE = """
         SELECT g.* FROM json_to_recordset(CAST(:reports AS json)) AS g(
             id uuid, task_id bigint, unit_id bigint, plan_id bigint, battle_id bigint, period text, period_start date,
             obligation_id bigint, state text, at timestamptz, stage text, percent_complete numeric, progress text,
-            problems text, next_steps text, client_as_of timestamptz, warnings jsonb, content_hash text,
+            problems text, next_steps text, as_of timestamptz, warnings jsonb, content_hash text,
             observations json)
     ), kept AS (
         INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision,
@@ -136,7 +137,7 @@ _WRITE = """
     ), revisions AS (
         INSERT INTO submission_revisions (task_id, submission_id, revision, stage, percent_complete, progress, problems,
                                           next_steps, client_as_of, warnings, created_at, submitted_at, content_hash)
-        SELECT task_id, id, 1, stage, percent_complete, progress, problems, next_steps, client_as_of, warnings, at,
+        SELECT task_id, id, 1, stage, percent_complete, progress, problems, next_steps, as_of, warnings, at,
                CASE state WHEN 'submitted' THEN at END, content_hash
         FROM fresh
     ), figures AS (
@@ -173,6 +174,9 @@ _WRITE_ALL = Query(
         )
     )
 )
+
+
+_BY_TARGET = attrgetter("target")
 
 
 class Report(NamedTuple):
@@ -342,14 +346,17 @@ def revision_of(
     stands in the answer, as it stands there (``unit`` is the code, figures are the JSON numbers, observations are
     ordered by target, ``as_of`` has the offset +08:00), so that whoever holds the answer can compute it again.
     """
-    values = {observation.target: exact(observation.value) for observation in said.observations}
-    percent = exact(said.percent_complete)
-    as_of = said.as_of.astimezone(SHANGHAI).isoformat() if said.as_of else None
-    canonical = {
-        "as_of": as_of,
+    said_figures: list[dict[str, Any]] = []
+    kept_figures: list[dict[str, Any]] = []
+    for observation in sorted(said.observations, key=_BY_TARGET):
+        target, value = observation.target, exact(observation.value)
+        said_figures.append({"target": target, "value": value})
+        kept_figures.append({"target_id": figures[target].aim.id, "value": value})
+    revised: dict[str, Any] = {
+        "as_of": said.as_of.astimezone(SHANGHAI).isoformat() if said.as_of else None,
         "next_steps": said.next_steps,
-        "observations": [{"target": target, "value": values[target]} for target in sorted(values)],
-        "percent_complete": percent,
+        "observations": said_figures,
+        "percent_complete": exact(said.percent_complete),
         "period": period,
         "problems": said.problems,
         "progress": said.progress,
@@ -358,17 +365,10 @@ def revision_of(
         "task": task,
         "unit": unit,
     }
-    return {
-        "stage": said.stage,
-        "percent_complete": percent,
-        "progress": said.progress,
-        "problems": said.problems,
-        "next_steps": said.next_steps,
-        "client_as_of": as_of,
-        "warnings": warnings,
-        "observations": [{"target_id": figures[target].aim.id, "value": value} for target, value in values.items()],
-        "content_hash": hashlib.sha256(orjson.dumps(canonical)).hexdigest(),
-    }
+    revised["content_hash"] = hashlib.sha256(orjson.dumps(revised)).hexdigest()
+    revised["observations"] = kept_figures
+    revised["warnings"] = warnings
+    return revised
 
 
 _ALREADY_REPORTED = Fault("/body/period", "already_reported", "该任务该期已有进度报送")
@@ -416,7 +416,6 @@ def _row(identity: str, report: Report, result: Taken, figures: Figures) -> dict
     result.content_hash = row["content_hash"]
     row["id"] = identity
     row["at"] = report.at
-    row["period"] = report.period
     row["state"] = report.state
     row["task_id"] = about["task_id"]
     row["unit_id"] = about["unit_id"]
