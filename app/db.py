@@ -113,11 +113,13 @@ def open_read_pool(url: str, *, size: int, statement_timeout: int = STATEMENT_TI
 def open_write_pool(url: str, *, size: int, statement_timeout: int = STATEMENT_TIMEOUT) -> "_Pool":
     """A pool like :func:`open_read_pool`'s, for writing."""
     # Its statements are few and long, and touch few rows of large tables: planning one anew would cost more than
-    # running it, and no plan that reads a table to its end is good, whatever the planner makes of a table's size.
+    # running it, and no plan that reads a table to its end is good, whatever the planner makes of a table's size; nor
+    # is one that intersects two long lists of rows where one index has the very key.
     settings = {
         "application_name": "liuzhang-write",
         "plan_cache_mode": "force_generic_plan",
         "enable_seqscan": "off",
+        "enable_bitmapscan": "off",
         "random_page_cost": "1.1",
     }
     return _open_pool(url, size, {**settings, "statement_timeout": f"{statement_timeout}s"})

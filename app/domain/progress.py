@@ -89,8 +89,7 @@ DEFAULT_THRESHOLDS: Final = Thresholds()
 DEFAULT_JUMP_POINTS: Final = Decimal(40)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(NamedTuple):
     """A reported figure of an indicator, in the indicator's own unit of measure.
 
     ``previous`` is the last certified figure before it in the same year. ``target_value`` is what the year should

@@ -23,10 +23,12 @@ def answer(rendered: Rendered) -> Response:
     return Response(rendered.body, media_type=rendered.media_type, headers=headers)
 
 
-def done(shown: BaseModel, *, status: int = 200, etag: str | None = None, location: str | None = None) -> Response:
-    """What a writing route did: the body, and where it names one resource its ETag and, if new, its place."""
+def done(
+    shown: BaseModel | bytes, *, status: int = 200, etag: str | None = None, location: str | None = None
+) -> Response:
+    """What a writing route did: the body (a schema or JSON), for one resource its ETag and, if new, its place."""
     headers = {name: value for name, value in (("ETag", etag), ("Location", location)) if value is not None}
-    body = shown.__pydantic_serializer__.to_json(shown)
+    body = shown if isinstance(shown, bytes) else shown.__pydantic_serializer__.to_json(shown)
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 

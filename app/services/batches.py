@@ -1,23 +1,24 @@
 """Reports on their way in: one, a batch with a result for each, the whole form of a unit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TypedDict
 from uuid import UUID
 
+import orjson
+
 from app.db import Database
+from app.domain.progress import ReportWarning
 from app.domain.workflow import SubmissionAction, SubmissionState, allowed
 from app.errors import Fault, InvalidRequestError
 from app.rendering import Known, Rendered
 from app.schemas.submission import (
-    BatchRead,
-    BatchResult,
     FormLine,
     FormWrite,
     SubmissionCreate,
     SubmissionPatch,
     SubmissionRead,
     SubmitStep,
-    WarningRead,
 )
 from app.services import steps, submission_reads
 from app.services.deadlines import parsed_period
@@ -28,6 +29,16 @@ from app.services.submissions import About, Report, Taken, about, refuse, take, 
 from app.services.units import resolve_unit, unit_named
 
 __all__ = ["create_submission", "create_submissions", "get_form", "put_form"]
+
+
+class _Result(TypedDict):
+    """A :class:`BatchResult` as it is written; hundreds of them are checked by tests, not one by one as they go out."""
+
+    index: int
+    status: int
+    id: str | UUID | None
+    warnings: Sequence[ReportWarning]
+    errors: Sequence[Mapping[str, str]]
 
 
 async def create_submission(intake: Intake, given: SubmissionCreate, *, now: datetime) -> tuple[SubmissionRead, str]:
@@ -49,15 +60,18 @@ def _report(given: SubmissionCreate, now: datetime) -> Report:
 
 async def create_submissions(
     db: Database, given: Sequence[SubmissionCreate], *, atomic: bool, dry_run: bool, now: datetime
-) -> BatchRead:
-    """Take a batch in, each report with its own result; with ``atomic`` all or none, with ``dry_run`` none."""
+) -> bytes:
+    """Take a batch in, each report with its own result; with ``atomic`` all or none, with ``dry_run`` none.
+
+    What became of it is the JSON of a :class:`~app.schemas.submission.BatchRead`.
+    """
     reports = [_report(one, now) for one in given]
     taken = await take(db, reports, write=not dry_run, atomic=atomic)
     results = [_result(index, one, dry_run=dry_run) for index, one in enumerate(taken)]
     accepted = sum(not one.faults for one in taken)
     if atomic and accepted < len(taken):
         accepted = 0
-    return BatchRead(accepted=accepted, refused=len(taken) - accepted, results=results)
+    return _written(accepted, results)
 
 
 async def get_form(reader: Reader, unit: str, period: str, known: Known) -> Rendered:
@@ -71,10 +85,10 @@ async def get_form(reader: Reader, unit: str, period: str, known: Known) -> Rend
     return await submission_reads.get_form(reader, key, parsed_period(period, "/path/period").code, known)
 
 
-async def put_form(
-    db: Database, reader: Reader, unit: str, period: str, form: FormWrite, *, now: datetime
-) -> BatchRead:
+async def put_form(db: Database, reader: Reader, unit: str, period: str, form: FormWrite, *, now: datetime) -> bytes:
     """Take the form of a unit in as a whole: drafts and returned reports are replaced, new ones created.
+
+    What became of it is the JSON of a :class:`~app.schemas.submission.BatchRead`.
 
     Raises:
         UnknownUnitError, AmbiguousError: the unit means none or several.
@@ -98,7 +112,7 @@ async def put_form(
     else:
         async with db.transaction() as whole:
             results = await _put_together(whole, reports, form, concerned, editable, now=now)
-    return BatchRead(accepted=len(results), refused=0, results=results)
+    return _written(len(results), results)
 
 
 def _is_editable(state: str | None) -> bool:
@@ -113,9 +127,9 @@ async def _put_together(
     editable: Sequence[int],
     *,
     now: datetime,
-) -> list[BatchResult]:
+) -> list[_Result]:
     """New reports taken in and older ones replaced, in one transaction."""
-    results: dict[int, BatchResult] = {}
+    results: dict[int, _Result] = {}
     fresh = [index for index in range(len(reports)) if index not in set(editable)]
     if fresh:
         taken = await take_known(
@@ -133,7 +147,8 @@ async def _put_together(
         except InvalidRequestError as error:
             faults += _of_item(index, error.faults)
         else:
-            results[index] = BatchResult(index=index, status=200, id=shown.id, warnings=shown.warnings, errors=[])
+            warnings = [ReportWarning(warning.code, warning.detail) for warning in shown.warnings]
+            results[index] = _Result(index=index, status=200, id=shown.id, warnings=warnings, errors=[])
     refuse(Taken(faults=faults))
     return [results[index] for index in sorted(results)]
 
@@ -172,19 +187,25 @@ def _of_item(index: int, faults: Sequence[Fault]) -> list[Fault]:
     ]
 
 
-def _result(index: int, taken: Taken, *, dry_run: bool = False) -> BatchResult:
-    return BatchResult(
-        index=index,
-        status=_status(taken, dry_run=dry_run),
-        id=taken.id or taken.existing,
-        warnings=[WarningRead(code=warning.code, detail=warning.detail) for warning in taken.warnings],
-        errors=[{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in taken.faults],
-    )
+def _result(index: int, taken: Taken, *, dry_run: bool = False) -> _Result:
+    return {
+        "index": index,
+        "status": _status(taken, dry_run=dry_run),
+        "id": taken.id or taken.existing,
+        "warnings": taken.warnings,
+        "errors": [{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in taken.faults],
+    }
+
+
+def _written(accepted: int, results: Sequence[_Result]) -> bytes:
+    """The JSON of a :class:`BatchRead`."""
+    answer = {"accepted": accepted, "refused": len(results) - accepted, "results": results}
+    # An id that asyncpg read is of a type of its own.
+    return orjson.dumps(answer, default=str)
 
 
 def _status(result: Taken, *, dry_run: bool) -> int:
-    if result.existing is not None or any(fault.code == "already_reported" for fault in result.faults):
-        return 409
     if result.faults:
-        return 422
+        already = result.existing is not None or any(fault.code == "already_reported" for fault in result.faults)
+        return 409 if already else 422
     return 200 if dry_run or result.id is None else 201

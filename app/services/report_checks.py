@@ -7,7 +7,7 @@ of the query around it, never values.
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from app.domain.periods import Period
 from app.domain.plan import Accumulation, Operator
@@ -24,7 +24,18 @@ from app.errors import Fault
 from app.schemas.submission import ReportWrite
 from app.services.reader import decoded
 
-__all__ = ["contradictions", "figures_of", "measures_of", "warnings_of"]
+__all__ = [
+    "AIM",
+    "LIMITS",
+    "Figures",
+    "Named",
+    "contradictions",
+    "named_of",
+    "points_of",
+    "previous_figure_of",
+    "previous_of",
+    "warnings_of",
+]
 
 # Of an earlier period, the revision that counts: the certified one, else the one that waits for certification.
 _COUNTED_REVISION = "coalesce(b.certified_revision, CASE b.state WHEN 'submitted' THEN b.revision END)"
@@ -34,96 +45,128 @@ _GROWING = {Operator.GTE.value, Operator.GT.value, Operator.EQ.value, Operator.A
 _scheduled = lru_cache(maxsize=1000)(schedule_progress)
 
 
-def measures_of(*, plan: str, task: str, unit: str, start: str, rule: str, version: str) -> str:
-    """SQL that finds the plan's year and limits, the unit's own schedule, and what it reported the period before."""
-    return f"""
-        SELECT p.year, p.ahead_points, p.behind_points, v.schedule -> 'jump_points' AS jump_points,
-               (SELECT json_agg(json_build_array(x.to_day, CAST(x.to_percent AS text)))
-                FROM schedule_stretches x
-                WHERE x.task_id = {task} AND x.unit_id = {unit} AND x.version = (
-                    SELECT max(y.version) FROM progress_schedules y WHERE y.task_id = {task} AND y.unit_id = {unit}
-                )) AS points,
-               q.submission_id AS previous_id, q.revision AS previous_revision, q.percent_complete AS previous_percent
-        FROM plans p LEFT JOIN rule_versions v ON v.rule_id = {rule} AND v.version = {version}
-        LEFT JOIN LATERAL (
-            SELECT r.submission_id, r.revision, r.percent_complete FROM submissions b, submission_revisions r
-            WHERE (r.task_id, r.submission_id, r.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
-              AND b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
-            ORDER BY b.period_start DESC LIMIT 1
-        ) q ON true
-        WHERE p.id = {plan} LIMIT 1
+class Aim(NamedTuple):
+    """A target that a report names: what its figures are measured against."""
+
+    id: int
+    task_id: int | None
+    name: str
+    accumulation: Accumulation
+    operator: str | None
+    # What figures should grow towards; a ceiling or an aim without a value is nothing to grow towards.
+    grows_to: Decimal | None
+
+
+class Named(NamedTuple):
+    """A target that a report names, and the figure that the unit reported for it last."""
+
+    aim: Aim
+    previous: Decimal | None
+
+
+# By their codes; a code that names no target is not among them.
+Figures: TypeAlias = dict[str, Named]
+
+# What is the same for many reports is written as one text where it is looked up, and read once for each text: the
+# limits of a plan ``p`` and of a version ``v`` of its rule, and a target ``g`` with its indicator ``i``.
+LIMITS = """CAST(json_build_array(p.year, CAST(p.behind_points AS text), CAST(p.ahead_points AS text),
+                                      v.schedule ->> 'jump_points') AS text)"""
+AIM = """CAST(json_build_array(g.id, g.task_id, i.name, i.accumulation, g.operator, CAST(g.value AS text)) AS text)"""
+
+
+@lru_cache(maxsize=1000)
+def _limits(text: str) -> tuple[int, Thresholds, Decimal]:
+    """Year, thresholds and greatest jump; a rule that names none for jumps has the default."""
+    year, behind, ahead, jump = decoded(text)
+    jump_points = DEFAULT_JUMP_POINTS if jump is None else Decimal(jump)
+    return year, Thresholds(behind_points=Decimal(behind), ahead_points=Decimal(ahead)), jump_points
+
+
+@lru_cache(maxsize=10_000)
+def _aim(text: str) -> Aim:
+    identity, task, name, accumulation, operator, value = decoded(text)
+    grows_to = Decimal(value) if value is not None and operator in _GROWING else None
+    return Aim(identity, task, name, Accumulation(accumulation), operator, grows_to)
+
+
+def named_of(row: Any) -> Named:
+    """The target of a row of ``aim`` and ``previous_figure``."""
+    return Named(_aim(row["aim"]), row["previous_figure"])
+
+
+def points_of(task: str, unit: str) -> str:
+    """SQL that finds the points of the schedule that a unit gave for a task, null where it gave none."""
+    return f"""(
+        SELECT json_agg(json_build_array(x.to_day, CAST(x.to_percent AS text))) FROM schedule_stretches x
+        WHERE x.task_id = {task} AND x.unit_id = {unit} AND x.version = (
+            SELECT max(y.version) FROM progress_schedules y WHERE y.task_id = {task} AND y.unit_id = {unit}))
     """  # noqa: S608 - of constants
 
 
-def figures_of(code: str, *, task: str, unit: str, start: str, previous_id: str, previous_revision: str) -> str:
-    """SQL that finds the target of a code with the figure that the unit reported last before ``start``.
+def previous_of(task: str, unit: str, start: str) -> str:
+    """SQL that finds what a unit reported on a task for the last period before ``start``."""
+    return f"""
+        SELECT r.submission_id, r.revision, r.percent_complete FROM submissions b, submission_revisions r
+        WHERE (r.task_id, r.submission_id, r.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
+          AND b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
+        ORDER BY b.period_start DESC LIMIT 1
+    """  # noqa: S608 - of constants
+
+
+def previous_figure_of(
+    target: str, *, task: str, unit: str, start: str, previous_id: str, previous_revision: str
+) -> str:
+    """SQL that finds the figure that a unit reported last before ``start`` for a target.
 
     That is the figure of the period before or, where that report gave none, the newest before it.
     """
-    return f"""
-        SELECT g.id AS target_id, g.task_id AS target_task_id, i.name AS indicator_name, i.accumulation, g.operator,
-               g.value AS target_value, coalesce(
-                   (SELECT n.value FROM observations n
-                    WHERE n.task_id = {task} AND n.submission_id = {previous_id} AND n.revision = {previous_revision}
-                      AND n.target_id = g.id),
-                   (SELECT n.value FROM submissions b, observations n
-                    WHERE (n.task_id, n.submission_id, n.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
-                      AND n.target_id = g.id AND b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
-                    ORDER BY b.period_start DESC LIMIT 1)
-               ) AS previous
-        FROM targets g JOIN indicators i ON i.id = g.indicator_id
-        WHERE g.code = {code}
+    return f"""coalesce(
+        (SELECT n.value FROM observations n
+         WHERE n.task_id = {task} AND n.submission_id = {previous_id} AND n.revision = {previous_revision}
+           AND n.target_id = {target}),
+        (SELECT n.value FROM submissions b, observations n
+         WHERE (n.task_id, n.submission_id, n.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
+           AND n.target_id = {target} AND b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
+         ORDER BY b.period_start DESC LIMIT 1))
     """  # noqa: S608 - of constants
 
 
-def warnings_of(report: ReportWrite, period: Period, measures: Any, figures: dict[str, Any]) -> list[ReportWarning]:
-    """What looks odd about a report that can be taken; ``measures`` and ``figures`` as the SQL here finds them."""
-    thresholds, jump = _limits(measures["ahead_points"], measures["behind_points"], measures["jump_points"])
+def warnings_of(report: ReportWrite, period: Period, measures: Any, figures: Figures) -> list[ReportWarning]:
+    """What looks odd about a report that can be taken, by its row of ``limits``, ``points``, ``previous_percent``."""
+    year, thresholds, jump = _limits(measures["limits"])
+    points = measures["points"]
     return check_report(
         percent=report.percent_complete,
         previous_percent=measures["previous_percent"],
-        scheduled=_scheduled(measures["year"], period.end, _points(measures["points"])),
+        scheduled=_scheduled(year, period.end, () if points is None else _points(points)),
         figures=[
-            Figure(
-                name=target["indicator_name"],
-                accumulation=Accumulation(target["accumulation"]),
-                value=observation.value,
-                previous=target["previous"],
-                # A ceiling or an aim without a value is nothing to grow towards.
-                target_value=target["target_value"] if target["operator"] in _GROWING else None,
-            )
+            Figure(aim.name, aim.accumulation, observation.value, previous, aim.grows_to)
             for observation in report.observations
-            for target in (figures[observation.target],)
+            for aim, previous in (figures[observation.target],)
         ],
         jump_points=jump,
         thresholds=thresholds,
     )
 
 
-@lru_cache(maxsize=1000)
-def _limits(ahead: Decimal, behind: Decimal, jump: str | None) -> tuple[Thresholds, Decimal]:
-    """The limits of a plan and of a rule; one that names none for jumps has the default."""
-    jump_points = DEFAULT_JUMP_POINTS if jump is None else Decimal(jump)
-    return Thresholds(behind_points=behind, ahead_points=ahead), jump_points
+def _points(points: str) -> tuple[tuple[date, Decimal], ...]:
+    return tuple((date.fromisoformat(day), Decimal(percent)) for day, percent in decoded(points))
 
 
-def _points(points: str | None) -> tuple[tuple[date, Decimal], ...]:
-    return tuple((date.fromisoformat(day), Decimal(percent)) for day, percent in decoded(points) or ())
-
-
-def contradictions(report: ReportWrite, task: int, figures: dict[str, Any]) -> list[Fault]:
+def contradictions(report: ReportWrite, task: int, figures: Figures) -> list[Fault]:
     """Where a report contradicts itself or names a target that is not its task's."""
-    faults = [
-        Fault(f"/body/{part}", code, detail)
-        for part, code, detail in refuse_report(report.stage, report.percent_complete)
-    ]
-    named = [observation.target for observation in report.observations]
-    for index, code in enumerate(named):
+    faults: list[Fault] = []
+    for part, code, detail in refuse_report(report.stage, report.percent_complete):
+        faults.append(Fault(f"/body/{part}", code, detail))
+    named: set[str] = set()
+    for index, observation in enumerate(report.observations):
+        code = observation.target
         target = figures.get(code)
-        if target is None or target["target_task_id"] != task:
+        if target is None or target.aim.task_id != task:
             faults.append(Fault(f"/body/observations/{index}/target", "not_its_target", f"{code} 不是该任务的目标"))
-        elif target["operator"] is None:
+        elif target.aim.operator is None:
             faults.append(Fault(f"/body/observations/{index}/target", "qualitative", f"{code} 是定性目标,没有数值"))
-        elif code in named[:index]:
+        elif code in named:
             faults.append(Fault(f"/body/observations/{index}/target", "repeated", f"{code} 重复"))
+        named.add(code)
     return faults

@@ -30,7 +30,16 @@ from app.schemas.submission import (
     SubmitStep,
 )
 from app.services.reader import Reader
-from app.services.report_checks import contradictions, figures_of, measures_of, warnings_of
+from app.services.report_checks import (
+    AIM,
+    LIMITS,
+    contradictions,
+    named_of,
+    points_of,
+    previous_figure_of,
+    previous_of,
+    warnings_of,
+)
 from app.services.submission_reads import etag_of, read_submission
 from app.services.submissions import revision_of
 from app.services.units import resolve_unit
@@ -54,7 +63,8 @@ _LOCK = Query(
 _CASES = Query(
     text(f"""
     SELECT s.task_id, s.id, s.unit_id, s.period, s.period_start, s.state, s.revision, s.certified_revision, s.version,
-           t.code AS task, u.code AS unit, m.*,
+           t.code AS task, u.code AS unit, {LIMITS} AS limits, {points_of("s.task_id", "s.unit_id")} AS points,
+           q.submission_id AS previous_id, q.revision AS previous_revision, q.percent_complete AS previous_percent,
            o.id AS obligation_id, greatest(o.lock_at, o.effective_due_at) AS lock_at, r.submitted_at,
            ARRAY(SELECT c.unit_id FROM rule_units c WHERE c.rule_id = o.rule_id AND c.role = 'certifier') AS certifiers
     FROM submissions s
@@ -66,16 +76,9 @@ _CASES = Query(
         JOIN rules r ON r.id = o.rule_id AND r.kind = 'reporting'
         WHERE o.unit_id = s.unit_id AND o.task_id = s.task_id AND o.period = s.period LIMIT 1
     ) o ON true
-    LEFT JOIN LATERAL ({
-        measures_of(
-            plan="s.plan_id",
-            task="s.task_id",
-            unit="s.unit_id",
-            start="s.period_start",
-            rule="o.rule_id",
-            version="o.rule_version",
-        )
-    }) m ON true
+    JOIN plans p ON p.id = s.plan_id
+    LEFT JOIN rule_versions v ON v.rule_id = o.rule_id AND v.version = o.rule_version
+    LEFT JOIN LATERAL ({previous_of("s.task_id", "s.unit_id", "s.period_start")}) q ON true
     WHERE s.id = ANY(CAST(:ids AS uuid[]))
 """)  # noqa: S608 - of constants
 )
@@ -112,16 +115,17 @@ _STEP = Query(
 )
 _FIGURES = Query(
     text(f"""
-    SELECT c.target, f.* FROM unnest(CAST(:codes AS text[])) AS c(target), LATERAL ({
-        figures_of(
-            "c.target",
+    SELECT g.code AS target, {AIM} AS aim, {
+        previous_figure_of(
+            "g.id",
             task="CAST(:task AS bigint)",
             unit="CAST(:unit AS bigint)",
             start="CAST(:start AS date)",
             previous_id="CAST(:previous_id AS uuid)",
             previous_revision="CAST(:previous_revision AS int)",
         )
-    }) f
+    } AS previous_figure
+    FROM targets g JOIN indicators i ON i.id = g.indicator_id WHERE g.code = ANY(CAST(:codes AS text[]))
 """)  # noqa: S608 - of constants
 )
 _KEEP_CONTENT = Query(
@@ -129,7 +133,7 @@ _KEEP_CONTENT = Query(
     WITH given AS (
         SELECT * FROM jsonb_to_record(CAST(:content AS jsonb)) AS g(
             stage text, percent_complete numeric, progress text, problems text, next_steps text,
-            client_as_of timestamptz, warnings jsonb, content_hash text, observations jsonb)
+            as_of timestamptz, warnings jsonb, content_hash text, observations jsonb)
     ), figures AS (
         SELECT o.target_id, o.value FROM given,
                jsonb_to_recordset(given.observations) AS o(target_id bigint, value numeric)
@@ -138,7 +142,7 @@ _KEEP_CONTENT = Query(
                                                problems, next_steps, client_as_of, warnings, created_at, submitted_at,
                                                content_hash)
         SELECT CAST(:task AS bigint), CAST(:id AS uuid), CAST(:revision AS int), stage, percent_complete, progress,
-               problems, next_steps, client_as_of, warnings, :now, CAST(:submitted_at AS timestamptz), content_hash
+               problems, next_steps, as_of, warnings, :now, CAST(:submitted_at AS timestamptz), content_hash
         FROM given
         ON CONFLICT (task_id, submission_id, revision) DO UPDATE
         SET stage = excluded.stage, percent_complete = excluded.percent_complete, progress = excluded.progress,
@@ -354,7 +358,7 @@ async def _keep_content(
         "previous_id": case["previous_id"],
         "previous_revision": case["previous_revision"],
     }
-    figures = {row["target"]: row for row in await db.fetch(_FIGURES, codes=codes, **here)}
+    figures = {row["target"]: named_of(row) for row in await db.fetch(_FIGURES, codes=codes, **here)}
     faults = contradictions(report, case["task_id"], figures)
     if faults:
         raise InvalidRequestError("未接受: " + ";".join(fault.detail for fault in faults[:3]), faults=faults)

@@ -331,9 +331,9 @@ async def get_receipt(reader: Reader, identity: UUID, known: Known, *, now: date
 def received(report: Report, taken: Taken) -> tuple[SubmissionRead, str]:
     """A report that was just taken in, shown as reading it would show it, with its ETag."""
     assert taken.id is not None, "what is not refused has been taken in"
-    about, said = taken.about, report.said
+    about, said, identity = taken.about, report.said, UUID(taken.id)
     shown = SubmissionRead(
-        id=taken.id,
+        id=identity,
         task=report.task,
         unit=UnitRef(unit=about["unit"], name=about["unit_name"]),
         plan=plan_of(report.task),
@@ -353,7 +353,7 @@ def received(report: Report, taken: Taken) -> tuple[SubmissionRead, str]:
         content_hash=taken.content_hash,
         allowed_actions=list(allowed(report.state)),
     )
-    return shown, etag_of(taken.id, 1)
+    return shown, etag_of(identity, 1)
 
 
 def _submission(row: Any) -> SubmissionRead:

@@ -9,7 +9,9 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -26,7 +28,17 @@ from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, InvalidRequestError
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
-from app.services.report_checks import contradictions, figures_of, measures_of, warnings_of
+from app.services.report_checks import (
+    AIM,
+    LIMITS,
+    Figures,
+    contradictions,
+    named_of,
+    points_of,
+    previous_figure_of,
+    previous_of,
+    warnings_of,
+)
 
 __all__ = [
     "About",
@@ -39,61 +51,78 @@ __all__ = [
     "take_known",
 ]
 
-# One row a report and target that it names.
+# One row a report and target that it names. Many reports name few tasks, units and targets: these are looked up once
+# each, and what is the same for many reports comes as one text (see LIMITS and AIM).
 _ABOUT = Query(
     text(f"""
-    SELECT w.n, t.id AS task_id, t.plan_id, t.battle_id, u.id AS unit_id, u.code AS unit, u.name AS unit_name,
-           o.id AS obligation_id, o.period_start, greatest(o.lock_at, o.effective_due_at) AS lock_at,
-           s.id AS existing, s.state, m.*, c.target, f.*
-    FROM jsonb_to_recordset(CAST(:reports AS jsonb)) AS w(n int, task text, unit text, period text, targets jsonb)
-    LEFT JOIN tasks t ON t.code = w.task
-    LEFT JOIN LATERAL (
-        SELECT x.id, x.code, x.name FROM units x WHERE x.id = coalesce(
-            (SELECT y.id FROM units y WHERE y.code = w.unit),
-            -- A task's code begins with its region.
-            (SELECT a.unit_id FROM unit_aliases a WHERE a.name = w.unit AND a.region_code = split_part(t.code, '-', 1)))
-        LIMIT 1
-    ) u ON true
-    LEFT JOIN LATERAL (
-        SELECT o.id, o.period_start, o.lock_at, o.effective_due_at, o.rule_id, o.rule_version FROM rules r
-        JOIN obligations o ON o.rule_id = r.id AND o.unit_id = u.id AND o.period = w.period AND o.task_id = t.id
-        WHERE r.plan_id = t.plan_id AND r.kind = 'reporting' LIMIT 1
-    ) o ON true
-    LEFT JOIN LATERAL (
-        SELECT s.id, s.state FROM submissions s WHERE s.task_id = t.id AND s.unit_id = u.id AND s.period = w.period
-        LIMIT 1
-    ) s ON true
-    LEFT JOIN LATERAL ({
-        measures_of(
-            plan="t.plan_id",
-            task="t.id",
-            unit="u.id",
-            start="o.period_start",
-            rule="o.rule_id",
-            version="o.rule_version",
+    WITH named_tasks AS MATERIALIZED (
+        SELECT t.code, t.id, t.plan_id, t.battle_id, split_part(t.code, '-', 1) AS region,
+               ARRAY(SELECT r.id FROM rules r WHERE r.plan_id = t.plan_id AND r.kind = 'reporting') AS rules
+        FROM tasks t WHERE t.code = ANY(CAST(:tasks AS text[]))
+    ), limits AS MATERIALIZED (
+        SELECT v.rule_id, v.version, {LIMITS} AS limits
+        FROM (SELECT DISTINCT t.plan_id FROM named_tasks t) t JOIN plans p ON p.id = t.plan_id
+        JOIN rules r ON r.plan_id = p.id AND r.kind = 'reporting' JOIN rule_versions v ON v.rule_id = r.id
+    ), named_targets AS MATERIALIZED (
+        SELECT g.code, g.id, {AIM} AS aim
+        FROM targets g JOIN indicators i ON i.id = g.indicator_id WHERE g.code = ANY(CAST(:targets AS text[]))
+    ), asked AS MATERIALIZED (
+        -- A task's code begins with its region.
+        SELECT w.n - 1 AS n, w.unit, w.period, t.id AS task_id, t.plan_id, t.battle_id, t.rules,
+               coalesce(t.region, '') AS region
+        FROM unnest(CAST(:tasks AS text[]), CAST(:units AS text[]), CAST(:periods AS text[]))
+             WITH ORDINALITY AS w(task, unit, period, n)
+        LEFT JOIN named_tasks t ON t.code = w.task
+    ), named_units AS MATERIALIZED (
+        SELECT w.unit AS named, w.region, u.*
+        FROM (SELECT DISTINCT w.unit, w.region FROM asked w) w, LATERAL (
+            SELECT u.id, u.code, u.name FROM units u WHERE u.id = coalesce(
+                (SELECT y.id FROM units y WHERE y.code = w.unit),
+                (SELECT a.unit_id FROM unit_aliases a WHERE a.name = w.unit AND a.region_code = w.region))
+            -- Kept apart: joined otherwise, all units would be read.
+            OFFSET 0
+        ) u
+    ), owed AS MATERIALIZED (
+        SELECT w.n, w.period, w.task_id, w.plan_id, w.battle_id, u.id AS unit_id, u.code AS unit, u.name AS unit_name,
+               o.*
+        FROM asked w LEFT JOIN named_units u ON u.named = w.unit AND u.region = w.region
+        LEFT JOIN LATERAL (
+            SELECT o.id AS obligation_id, o.period_start, greatest(o.lock_at, o.effective_due_at) AS lock_at,
+                   o.rule_id, o.rule_version
+            FROM obligations o
+            WHERE o.unit_id = u.id AND o.rule_id = ANY(w.rules) AND o.period = w.period AND o.task_id = w.task_id
+            LIMIT 1
+        ) o ON true
+    )
+    SELECT w.n, w.task_id, w.plan_id, w.battle_id, w.unit_id, w.unit, w.unit_name, w.obligation_id, w.period_start,
+           w.lock_at, l.limits, {points_of("w.task_id", "w.unit_id")} AS points,
+           s.id AS existing, s.state, q.percent_complete AS previous_percent, c.target, g.aim,
+           CASE WHEN g.id IS NOT NULL THEN {
+        previous_figure_of(
+            "g.id",
+            task="w.task_id",
+            unit="w.unit_id",
+            start="w.period_start",
+            previous_id="q.submission_id",
+            previous_revision="q.revision",
         )
-    }) m ON o.id IS NOT NULL
-    LEFT JOIN LATERAL jsonb_array_elements_text(w.targets) AS c(target) ON true
-    LEFT JOIN LATERAL ({
-        figures_of(
-            "c.target",
-            task="t.id",
-            unit="u.id",
-            start="o.period_start",
-            previous_id="m.previous_id",
-            previous_revision="m.previous_revision",
-        )
-    }) f ON true
+    } END AS previous_figure
+    FROM owed w
+    LEFT JOIN limits l ON l.rule_id = w.rule_id AND l.version = w.rule_version
+    LEFT JOIN submissions s ON s.task_id = w.task_id AND s.unit_id = w.unit_id AND s.period = w.period
+    LEFT JOIN LATERAL ({previous_of("w.task_id", "w.unit_id", "w.period_start")}) q ON true
+    LEFT JOIN unnest(CAST(:of AS bigint[]), CAST(:targets AS text[])) AS c(n, target) ON c.n = w.n
+    LEFT JOIN named_targets g ON g.code = c.target
     ORDER BY w.n
 """)  # noqa: S608 - of constants
 )
 _WRITE = """
     WITH given AS (
-        SELECT g.* FROM jsonb_to_recordset(CAST(:reports AS jsonb)) AS g(
+        SELECT g.* FROM json_to_recordset(CAST(:reports AS json)) AS g(
             id uuid, task_id bigint, unit_id bigint, plan_id bigint, battle_id bigint, period text, period_start date,
             obligation_id bigint, state text, at timestamptz, stage text, percent_complete numeric, progress text,
-            problems text, next_steps text, client_as_of timestamptz, warnings jsonb, content_hash text,
-            observations jsonb)
+            problems text, next_steps text, as_of timestamptz, warnings jsonb, content_hash text,
+            observations json)
     ), kept AS (
         INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision,
                                  version, created_at)
@@ -108,13 +137,13 @@ _WRITE = """
     ), revisions AS (
         INSERT INTO submission_revisions (task_id, submission_id, revision, stage, percent_complete, progress, problems,
                                           next_steps, client_as_of, warnings, created_at, submitted_at, content_hash)
-        SELECT task_id, id, 1, stage, percent_complete, progress, problems, next_steps, client_as_of, warnings, at,
+        SELECT task_id, id, 1, stage, percent_complete, progress, problems, next_steps, as_of, warnings, at,
                CASE state WHEN 'submitted' THEN at END, content_hash
         FROM fresh
     ), figures AS (
         INSERT INTO observations (task_id, submission_id, revision, target_id, value)
         SELECT f.task_id, f.id, 1, o.target_id, o.value
-        FROM fresh f, jsonb_to_recordset(f.observations) AS o(target_id bigint, value numeric)
+        FROM fresh f, json_to_recordset(f.observations) AS o(target_id bigint, value numeric)
     ), steps AS (
         INSERT INTO submission_transitions (task_id, submission_id, revision, action, to_state, at, actor_unit_id)
         SELECT task_id, id, 1, CASE state WHEN 'submitted' THEN 'submit' ELSE 'edit' END, state, at, unit_id
@@ -124,7 +153,7 @@ _WRITE = """
         FROM fresh f
         WHERE o.unit_id = f.unit_id AND o.id = f.obligation_id AND f.state = 'submitted' AND o.filed_at IS NULL
     )
-    SELECT CAST(id AS text) AS id FROM kept
+    SELECT CAST(given.id AS text) AS id FROM given WHERE NOT EXISTS (SELECT FROM kept WHERE kept.id = given.id)
 """
 # Who comes second for one task, unit and period inserts nothing and is told so; all else follows from that row.
 _WRITE_EACH = Query(
@@ -145,6 +174,9 @@ _WRITE_ALL = Query(
         )
     )
 )
+
+
+_BY_TARGET = attrgetter("target")
 
 
 class Report(NamedTuple):
@@ -168,7 +200,7 @@ class Taken:
     """What became of one report: its id and hash once it is in, or why it was refused; ``about`` what it concerns."""
 
     about: Any = None
-    id: UUID | None = None
+    id: str | None = None
     content_hash: str = ""
     warnings: Sequence[ReportWarning] = ()
     faults: Sequence[Fault] = ()
@@ -193,11 +225,12 @@ async def take_known(
     atomic: bool = False,
 ) -> list[Taken]:
     """As :func:`take`, for reports whose :func:`about` has been asked for."""
-    taken = [Taken(one.row) for one in concerned]
+    taken: list[Taken] = []
     rows: dict[str, tuple[Taken, dict[str, Any]]] = {}
     seen: set[tuple[int, int, str]] = set()
-    for report, result, (row, figures) in zip(reports, taken, concerned, strict=True):
-        result.faults = _refusals(report, row, figures)
+    for report, (row, figures) in zip(reports, concerned, strict=True):
+        result = Taken(row, faults=_refusals(report, row, figures))
+        taken.append(result)
         key = (row["task_id"], row["unit_id"], report.period)
         if not result.faults and (row["existing"] is not None or key in seen):
             result.existing = row["existing"]
@@ -210,9 +243,9 @@ async def take_known(
         rows[identity] = (result, _row(identity, report, result, figures))
     if not write or not rows or (atomic and len(rows) < len(reports)):
         return taken
-    kept = await _write(db, [row for _, row in rows.values()], atomic=atomic)
+    unwritten = await _write(db, [row for _, row in rows.values()], atomic=atomic)
     for identity, (result, _) in rows.items():
-        result.id = UUID(identity) if identity in kept else None
+        result.id = None if identity in unwritten else identity
     lost = [
         index
         for index, result in enumerate(taken)
@@ -224,41 +257,44 @@ async def take_known(
 
 
 async def _write(db: Database, rows: list[dict[str, Any]], *, atomic: bool) -> set[str]:
-    """Write what can be; the ids of what was written."""
+    """Write what can be; the ids of what could not."""
     reports = orjson.dumps(rows).decode()
     if not atomic:
         return {row["id"] for row in await db.fetch(_WRITE_EACH, reports=reports)}
     with suppress(asyncpg.UniqueViolationError):
         async with db.apart():
             return {row["id"] for row in await db.fetch(_WRITE_ALL, reports=reports)}
-    return set()
+    return {row["id"] for row in rows}
 
 
 class About(NamedTuple):
     """What a report concerns, null where it names what does not exist or is not owed, and the targets it names."""
 
     row: Any
-    figures: dict[str, Any]
+    figures: Figures
 
 
 async def about(db: Database, reports: Sequence[Report]) -> list[About]:
     """What each report concerns."""
-    asked = [
-        {
-            "n": number,
-            "task": report.task,
-            "unit": report.unit,
-            "period": report.period,
-            "targets": [observation.target for observation in report.said.observations],
-        }
+    named = [
+        (number, observation.target)
         for number, report in enumerate(reports)
+        for observation in report.said.observations
     ]
+    rows = await db.fetch(
+        _ABOUT,
+        tasks=[report.task for report in reports],
+        units=[report.unit for report in reports],
+        periods=[report.period for report in reports],
+        of=[number for number, _ in named],
+        targets=[target for _, target in named],
+    )
     found: list[About] = []
-    for row in await db.fetch(_ABOUT, reports=orjson.dumps(asked).decode()):
+    for row in rows:
         if row["n"] == len(found):
             found.append(About(row, {}))
-        if row["target_id"] is not None:
-            found[-1].figures[row["target"]] = row
+        if row["aim"] is not None:
+            found[-1].figures[row["target"]] = named_of(row)
     return found
 
 
@@ -296,7 +332,7 @@ def refuse(taken: Taken) -> None:
 
 def revision_of(
     said: ReportWrite,
-    figures: dict[str, Any],
+    figures: Figures,
     warnings: Sequence[ReportWarning],
     *,
     task: str,
@@ -310,14 +346,17 @@ def revision_of(
     stands in the answer, as it stands there (``unit`` is the code, figures are the JSON numbers, observations are
     ordered by target, ``as_of`` has the offset +08:00), so that whoever holds the answer can compute it again.
     """
-    values = {observation.target: exact(observation.value) for observation in said.observations}
-    percent = exact(said.percent_complete)
-    as_of = said.as_of.astimezone(SHANGHAI).isoformat() if said.as_of else None
-    canonical = {
-        "as_of": as_of,
+    said_figures: list[dict[str, Any]] = []
+    kept_figures: list[dict[str, Any]] = []
+    for observation in sorted(said.observations, key=_BY_TARGET):
+        target, value = observation.target, exact(observation.value)
+        said_figures.append({"target": target, "value": value})
+        kept_figures.append({"target_id": figures[target].aim.id, "value": value})
+    revised: dict[str, Any] = {
+        "as_of": said.as_of.astimezone(SHANGHAI).isoformat() if said.as_of else None,
         "next_steps": said.next_steps,
-        "observations": [{"target": target, "value": values[target]} for target in sorted(values)],
-        "percent_complete": percent,
+        "observations": said_figures,
+        "percent_complete": exact(said.percent_complete),
         "period": period,
         "problems": said.problems,
         "progress": said.progress,
@@ -326,19 +365,10 @@ def revision_of(
         "task": task,
         "unit": unit,
     }
-    return {
-        "stage": said.stage,
-        "percent_complete": percent,
-        "progress": said.progress,
-        "problems": said.problems,
-        "next_steps": said.next_steps,
-        "client_as_of": as_of,
-        "warnings": [{"code": warning.code, "detail": warning.detail} for warning in warnings],
-        "observations": [
-            {"target_id": figures[target]["target_id"], "value": value} for target, value in values.items()
-        ],
-        "content_hash": hashlib.sha256(orjson.dumps(canonical)).hexdigest(),
-    }
+    revised["content_hash"] = hashlib.sha256(orjson.dumps(revised)).hexdigest()
+    revised["observations"] = kept_figures
+    revised["warnings"] = warnings
+    return revised
 
 
 _ALREADY_REPORTED = Fault("/body/period", "already_reported", "该任务该期已有进度报送")
@@ -349,7 +379,13 @@ def _not_owed(report: Report) -> Fault:
     return Fault("/body/period", "not_owed", detail)
 
 
-def _refusals(report: Report, about: Any, figures: dict[str, Any]) -> list[Fault]:
+@lru_cache(maxsize=100)
+def _day_of(at: datetime) -> date:
+    """The day of an instant; the reports of a batch all come at the same."""
+    return at.astimezone(SHANGHAI).date()
+
+
+def _refusals(report: Report, about: Any, figures: Figures) -> list[Fault]:
     """Why a report cannot be taken; what it names comes first, for nothing can be said of a report on nothing."""
     if about["task_id"] is None:
         fault = Fault("/body/task", "unknown_task", f"没有任务 {report.task}")
@@ -357,7 +393,7 @@ def _refusals(report: Report, about: Any, figures: dict[str, Any]) -> list[Fault
         fault = Fault("/body/unit", "unknown_unit", f"没有编码或名称为“{report.unit}”的单位")
     elif about["obligation_id"] is None:
         fault = _not_owed(report)
-    elif about["period_start"] > report.at.astimezone(SHANGHAI).date():
+    elif about["period_start"] > _day_of(report.at):
         fault = Fault("/body/period", "period_ahead", f"{report.period} 尚未开始")
     elif report.at > about["lock_at"]:
         fault = Fault("/body/period", "locked", f"{report.period} 的补报期限已过,须先批准延期")
@@ -366,7 +402,7 @@ def _refusals(report: Report, about: Any, figures: dict[str, Any]) -> list[Fault
     return [fault]
 
 
-def _row(identity: str, report: Report, result: Taken, figures: dict[str, Any]) -> dict[str, Any]:
+def _row(identity: str, report: Report, result: Taken, figures: Figures) -> dict[str, Any]:
     about = result.about
     row = revision_of(
         report.said,
@@ -380,8 +416,11 @@ def _row(identity: str, report: Report, result: Taken, figures: dict[str, Any]) 
     result.content_hash = row["content_hash"]
     row["id"] = identity
     row["at"] = report.at
-    row["period"] = report.period
     row["state"] = report.state
-    for name in ("task_id", "unit_id", "plan_id", "battle_id", "obligation_id", "period_start"):
-        row[name] = about[name]
+    row["task_id"] = about["task_id"]
+    row["unit_id"] = about["unit_id"]
+    row["plan_id"] = about["plan_id"]
+    row["battle_id"] = about["battle_id"]
+    row["obligation_id"] = about["obligation_id"]
+    row["period_start"] = about["period_start"]
     return row
