@@ -2,6 +2,9 @@
 
     AppError
     ├── BadRequestError        400  the request cannot be read
+    ├── UnauthenticatedError   401  the caller has not said who they are
+    │   └── InvalidCredentialsError 401  what they said is not believed
+    ├── ForbiddenError         403  the caller may not do this
     ├── NotFoundError          404  nothing under this code
     ├── MethodNotAllowedError  405  the path has no such method
     ├── ConflictError          409  what is asked does not fit what is there
@@ -13,6 +16,7 @@
     │   ├── UnknownReferenceError 422  a rule or period that does not exist, or a report that is not owed
     │   └── AmbiguousError     422  a name or code means several things; they are listed
     ├── UnavailableError       503  the database does not answer
+    │   └── IssuerUnreachableError 503  the identity provider does not answer
     └── InternalError          500  our fault
 
 ``slug`` is the last part of the problem's type URI and never changes; ``remedy`` is what its page advises.
@@ -28,12 +32,16 @@ __all__ = [
     "BadRequestError",
     "ConflictError",
     "Fault",
+    "ForbiddenError",
     "InternalError",
+    "InvalidCredentialsError",
     "InvalidCursorError",
     "InvalidRequestError",
+    "IssuerUnreachableError",
     "MethodNotAllowedError",
     "NotFoundError",
     "PreconditionError",
+    "UnauthenticatedError",
     "UnavailableError",
     "UnknownReferenceError",
     "UnknownUnitError",
@@ -74,6 +82,36 @@ class BadRequestError(AppError):
     status = 400
     title = "无法读取请求"
     remedy = "请检查请求的编码与格式:请求体须为合法的 JSON(UTF-8),查询参数须正确地做 URL 编码。"
+
+
+class UnauthenticatedError(AppError):
+    """Nobody is anybody without credentials; ``challenge`` is the ``WWW-Authenticate`` of the answer, ASCII."""
+
+    slug = "unauthenticated"
+    status = 401
+    title = "须先认证"
+    remedy = "请在请求头中写 Authorization: Bearer,后接管理员签发的 API 密钥,或身份提供方的登录令牌。"
+
+    def __init__(self, detail: str, *, challenge: str) -> None:
+        super().__init__(detail)
+        self.challenge = challenge
+
+
+class InvalidCredentialsError(UnauthenticatedError):
+    """The key or token is not believed."""
+
+    slug = "invalid-credentials"
+    title = "凭证无效"
+    remedy = "detail 说明了原因:密钥可能抄错、过期、已吊销或限定了网段,令牌可能过期。请换用有效的,或请管理员重新签发。"
+
+
+class ForbiddenError(AppError):
+    """The caller is known and may not do this."""
+
+    slug = "forbidden"
+    status = 403
+    title = "没有权限"
+    remedy = "GET /api/v1/me 列出了您的角色与权限;需要更多权限,请联系管理员。各角色能做什么见 docs/permissions.md。"
 
 
 class NotFoundError(AppError):
@@ -173,6 +211,14 @@ class UnavailableError(AppError):
     status = 503
     title = "服务暂不可用"
     remedy = "数据库暂时无法连接,请稍后重试;持续出现请联系管理员。"
+
+
+class IssuerUnreachableError(UnavailableError):
+    """Whether a token is to be believed cannot be known now."""
+
+    slug = "issuer-unavailable"
+    title = "身份提供方暂不可用"
+    remedy = "身份提供方暂时无法访问,无法核验登录令牌,请稍后重试;API 密钥不受影响。"
 
 
 class InternalError(AppError):

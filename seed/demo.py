@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -19,9 +20,11 @@ from app.db import Database, Query
 from app.domain.periods import parse_period
 from app.domain.plan import RuleKind, RuleUnitRole
 from app.domain.progress import Stage, schedule_progress
+from app.domain.roles import Actor, Grant, Role
 from app.models import Material, Obligation, Plan, Rule, RuleUnit, Submission, Task, Unit
 from app.schemas.material import MaterialCreate
 from app.schemas.submission import CertifyStep, CorrectionCreate, ReportWrite, ReturnStep, SubmitStep
+from app.services.caller import Caller
 from app.services.materials import receive_material
 from app.services.reader import Reader
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
@@ -159,7 +162,7 @@ class _Demo:
             )
 
             async def send(now: datetime, request: MaterialCreate = request) -> None:
-                await receive_material(self.db, self.reader, request, now=now)
+                await receive_material(self.db, self.reader, request, now=now, caller=_of_unit(row.unit))
                 self.report.materials += 1
 
             yield _Event(at, send)
@@ -188,7 +191,7 @@ class _Demo:
 
     async def _submit(self, row: Any, key: tuple[str, str, str], chance: random.Random, now: datetime) -> None:
         said = ReportWrite(**_said(row, chance))
-        (taken,) = await take(self.db, [Report(row.task, row.unit, row.period, True, said, now)])
+        (taken,) = await take(self.db, [Report(row.task, row.unit, row.period, True, said, now, _of_unit(row.unit))])
         refuse(taken)
         assert taken.id is not None, "what is not refused has been taken in"
         self.identities[key] = taken.id
@@ -196,21 +199,38 @@ class _Demo:
 
     async def _submit_again(self, key: tuple[str, str, str], now: datetime) -> None:
         step = SubmitStep(reason="已核对")
-        await submit_submission(self.db, self.identities[key], step, match=None, now=now)
+        await submit_submission(self.db, self.identities[key], step, match=None, now=now, caller=_of_unit(key[0]))
 
     async def _return(self, row: Any, key: tuple[str, str, str], now: datetime) -> None:
         step = ReturnStep(by=row.certifier, reason="数据口径有疑问,请核对")
-        await return_submission(self.db, self.reader, self.identities[key], step, match=None, now=now)
+        await return_submission(
+            self.db, self.reader, self.identities[key], step, match=None, now=now, caller=_of_certifier(row.certifier)
+        )
 
     async def _certify(self, row: Any, key: tuple[str, str, str], now: datetime) -> None:
         step = CertifyStep(by=row.certifier)
-        await certify_submission(self.db, self.reader, self.identities[key], step, match=None, now=now)
+        await certify_submission(
+            self.db, self.reader, self.identities[key], step, match=None, now=now, caller=_of_certifier(row.certifier)
+        )
         self.report.certified += 1
 
     async def _correct(self, row: Any, key: tuple[str, str, str], chance: random.Random, now: datetime) -> None:
         correction = CorrectionCreate(reason="上报时漏计", **_said(row, chance))
-        await correct_submission(self.db, self.identities[key], correction, match=None, now=now)
+        await correct_submission(
+            self.db, self.identities[key], correction, match=None, now=now, caller=_of_unit(row.unit)
+        )
         self.report.corrected += 1
+
+
+@cache
+def _of_unit(unit: str) -> Caller:
+    """Whoever reports for a unit of the demonstration: it goes by the rules of permission like everybody."""
+    return Caller(Actor("system:demo", "演示", (Grant(Role.REPORTER, unit=unit),)))
+
+
+@cache
+def _of_certifier(unit: str) -> Caller:
+    return Caller(Actor("system:demo", "演示", (Grant(Role.CERTIFIER, unit=unit),)))
 
 
 def _said(row: Any, chance: random.Random) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from app.errors import AmbiguousError, InvalidCursorError, UnknownReferenceError, UnknownUnitError
 from app.main import create_app
 from app.settings import Settings
+from tests.conftest import key_for
 
 # The document does not depend on a database: it is read before the server is up, so that each operation is a test.
 api = schemathesis.openapi.from_dict(create_app(Settings(database_url="postgresql://unused")).openapi())
@@ -55,6 +56,7 @@ def cannot_be_in_the_schema(case: schemathesis.Case, answer: schemathesis.Respon
 @api.parametrize()
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_no_input_breaks_the_service_or_its_document(case: schemathesis.Case, server: str) -> None:
-    answer = case.call(base_url=server)
+    credentials = {"Authorization": f"Bearer {key_for(case.formatted_path)}"}
+    answer = case.call(base_url=server, headers=credentials)
     excluded = [positive_data_acceptance] if cannot_be_in_the_schema(case, answer) else []
-    case.validate_response(answer, excluded_checks=excluded)
+    case.validate_response(answer, excluded_checks=excluded, headers=credentials)
