@@ -13,6 +13,7 @@ from tests.api.test_submissions import (
     BODIES,
     CERTIFIER,
     FARM,
+    FARMERS,
     INSURED,
     INSURERS,
     OBLIGATIONS,

@@ -17,7 +17,7 @@ from app.db import create_engine
 from app.main import create_app
 from app.settings import Settings
 from tests.api.test_submissions import BODIES, CERTIFIER, FARM, FARMERS, OBLIGATIONS, REPORT, SAID, SUBMISSIONS
-from tests.conftest import Clone, listening
+from tests.conftest import Clone, Keyed, listening
 from tests.services.test_obligations import assert_counted
 
 NOW = datetime(2023, 6, 10, 9, 0, tzinfo=SHANGHAI)
@@ -88,7 +88,8 @@ async def crowd(clone: Clone) -> AsyncGenerator[Crowd]:
         with serve(url) as one, serve(url) as other:
             limits = httpx.Limits(max_connections=40)
             clients = [
-                httpx.AsyncClient(base_url=base, trust_env=False, timeout=60, limits=limits) for base in (one, other)
+                httpx.AsyncClient(base_url=base, trust_env=False, timeout=60, limits=limits, auth=Keyed())
+                for base in (one, other)
             ]
             try:
                 yield Crowd(url, clients)

@@ -27,7 +27,19 @@ COMMAND = Path(sys.executable).with_name("liuzhang")
 BOUND = 90
 PLAN = "431228-2023"
 CHINESE = re.compile(r"[一-鿿]")
-COMMANDS = {"serve", "migrate", "seed", "check-seed", "audit-seed", "seed-schema", "openapi", "demo", "version"}
+COMMANDS = {
+    "account",
+    "permissions",
+    "serve",
+    "migrate",
+    "seed",
+    "check-seed",
+    "audit-seed",
+    "seed-schema",
+    "openapi",
+    "demo",
+    "version",
+}
 RENAME = "UPDATE plans SET title = '改过的标题'"
 
 
