@@ -145,6 +145,7 @@ async def serving(app: FastAPI, *, auth: httpx.Auth | None = None) -> AsyncGener
         transport = httpx.ASGITransport(app=with_state, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test", auth=auth or Keyed()) as client:
             client.reader = state["reader"]  # type: ignore[attr-defined]
+            client.identity = state["identity"]  # type: ignore[attr-defined]
             yield client
 
 
