@@ -132,7 +132,7 @@ def _request(method: str, path: str, body: Any, key: str = "") -> bytes:
     return head.encode() + b"Content-Length: %d\r\n\r\n" % len(content) + content
 
 
-def _to_bare(rows: Rows) -> bytes:
+def _to_bare(rows: Rows, _: dict[str, str]) -> bytes:
     keys = ("task_id", "unit_id", "plan_id", "battle_id", "obligation_id", "target_id", "period")
     said = {"percent_complete": SAID["percent_complete"], "progress": SAID["progress"], "value": FIGURE}
     items = [{**{name: row[name] for name in keys}, **said} for row in rows]
@@ -204,12 +204,13 @@ async def _ratios(servers: dict[str, Served], supply: Supply, *, rounds: int, se
         costs: dict[str, list[float]] = {name: [] for name in servers}
         for number in range(-1, rounds):
             for name, server in list(servers.items())[:: 1 if number % 2 else -1]:
-                send, status = (
-                    (_to_bare, 201) if name == "bare" else (lambda rows: _to_service(rows, supply.keys), way.status)
-                )
+                send, status = (_to_bare, 201) if name == "bare" else (_to_service, way.status)
                 length = seconds if number >= 0 else 0.5
                 # Made beforehand, so that making them is not measured.
-                requests = [send(rows) for rows in supply.offer(way.reports, int(length * MOST_A_SECOND / way.reports))]
+                requests = [
+                    send(rows, supply.keys)
+                    for rows in supply.offer(way.reports, int(length * MOST_A_SECOND / way.reports))
+                ]
                 before = server.cpu_seconds()
                 seen = await drive(
                     server.port, iter(requests), seconds=length, status=status, connections=way.connections

@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticKnownError
 
 from app.domain.permissions import Capability
 from app.domain.roles import Role
@@ -51,6 +52,16 @@ Networks = Annotated[
         examples=[["10.20.0.0/16"]],
     ),
 ]
+
+
+def _number(value: object) -> object:
+    """Take nothing but a JSON number: Pydantic alone would read a text or a truth value as one."""
+    if isinstance(value, str | bool):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+Seconds = Annotated[int, BeforeValidator(_number)]
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -144,9 +155,7 @@ class KeyRotate(BaseModel):
 
     model_config = _STRICT
 
-    overlap_seconds: int = Field(
-        default=3600, ge=0, le=30 * 86_400, strict=True, description="旧密钥还可用多少秒;0 为即刻失效"
-    )
+    overlap_seconds: Seconds = Field(default=3600, ge=0, le=30 * 86_400, description="旧密钥还可用多少秒;0 为即刻失效")
     expires_at: AskedInstant | None = Field(default=None, description="新密钥何时失效;省略为不失效")
 
 

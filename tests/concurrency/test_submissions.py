@@ -180,7 +180,7 @@ async def test_one_step_wins(crowd: Crowd, state: str, steps: list[str], wins: i
         assert all(loser["allowed"] == [*allowed(SubmissionState(winner["state"]))] for loser in losers)
         shown = (await crowd.ask(0, "GET", f"{SUBMISSIONS}/{identity}")).json()
         # What is offered differs by who asks.
-    assert shown | {"allowed_actions": None} == winner | {"allowed_actions": None}
+        assert shown | {"allowed_actions": None} == winner | {"allowed_actions": None}
     await crowd.assert_sound()
 
 

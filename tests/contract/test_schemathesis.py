@@ -22,10 +22,11 @@ MEANT_BUT_NOT_TRUE = {
     *("completed_below_100", "progress_not_started", "full_not_completed"),
     *("not_its_target", "qualitative", "repeated"),
     *("outside_year", "falls"),
+    *("invalid_grant", "unknown_plan", "unknown_battle", "not_later", "invalid_network"),
     *("decimal_max_digits", "decimal_max_places", "decimal_whole_digits"),
 }
 # An instant of another year than those a calendar can have; date-time of the document has no bounds.
-INSTANTS = {"as_of", "due_at", "at"}
+INSTANTS = {"as_of", "due_at", "at", "expires_at"}
 
 
 def given(case: schemathesis.Case, pointer: str) -> Any:
