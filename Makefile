@@ -6,7 +6,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format lint types contracts openapi schemas audit bench lock clean
+.PHONY: help serve test check format lint types contracts openapi permissions schemas audit bench lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ contracts: $(DEV) ## import contracts of the architecture
 
 openapi: $(RUNTIME) ## write openapi.json
 	$(BIN)/liuzhang openapi
+
+permissions: $(RUNTIME) ## write docs/permissions.md
+	$(BIN)/liuzhang permissions
 
 schemas: $(RUNTIME) ## write the JSON Schemas of the seed files
 	$(BIN)/liuzhang seed-schema

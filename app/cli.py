@@ -27,11 +27,17 @@ from uvicorn.supervisors import Multiprocess
 import migrations
 from app.clock import system_clock
 from app.db import Database, create_engine, open_read_pool, open_write_pool
+from app.domain.permission_page import permission_page
+from app.domain.roles import GrantError, parse_grant
 from app.embedded import EmbeddedError, running
+from app.errors import AppError
 from app.fragments import FragmentCache
 from app.main import create_app
 from app.protocol import LenientHttpProtocol
+from app.rendering import Known
+from app.schemas.account import AccountPage, AccountQuery, AccountRead, KeyCreate, KeyIssued
 from app.security.redaction import RedactingFormatter
+from app.services.accounts import create_account, create_first_administrator, create_key, list_accounts
 from app.services.reader import Reader
 from app.settings import Settings, SettingsError, read_settings
 from app.version import VERSION
@@ -49,6 +55,9 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 app = typer.Typer(help="六仗:县级政府年度计划的工作服务", no_args_is_help=True, add_completion=True)
+
+account = typer.Typer(help="脚本与其他系统的账号", no_args_is_help=True)
+app.add_typer(account, name="account")
 
 SeedDirectory = Annotated[
     Path | None, typer.Option("--seed", help="总体方案的数据目录(含 plan.yaml);默认为项目自带的全部方案")
@@ -147,9 +156,17 @@ def serve(
         if settings.read_database_url is not None:
             asyncio.run(_check_version(settings.read_database_url))
         at = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
+        first = asyncio.run(_first_administrator(url, settings.environment))
+        if first is not None:
+            typer.echo(f"首次启动:已创建管理员账号,其 API 密钥只显示这一次,请妥善保存\n管理员密钥 {first.key}")
         typer.echo(f"接口      {at}/api/v1\n接口文档  {at}/docs\n接口参考  {at}/reference\n数据      {place}")
         sys.stdout.flush()
         _run(settings.model_copy(update={"database_url": url}), listener)
+
+
+async def _first_administrator(url: str, environment: str) -> KeyIssued | None:
+    async with open_write_pool(url, size=1) as pool:
+        return await create_first_administrator(Database(pool), environment, now=system_clock())
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
@@ -251,6 +268,68 @@ def demo() -> None:
             f"延期 {filled.extended} 次、免报 {filled.waived} 次、自定序时进度 {filled.scheduled} 次、"
             f"材料 {filled.materials} 篇;{place}"
         )
+
+
+@account.command("create")
+@_explained
+def account_create(
+    name: Annotated[str, typer.Argument(help="账号名称,如 县教育局进度上报脚本")],
+    grant: Annotated[
+        list[str], typer.Option("--grant", help="授权,如 reporter:431228-jyj;可给出多次,写法见 docs/permissions.md")
+    ],
+) -> None:
+    """创建账号并签发密钥;密钥只显示这一次。"""
+    settings = read_settings()
+    try:
+        grants = [parse_grant(one) for one in grant]
+    except GrantError as error:
+        raise UsageError(error.detail) from None
+
+    async def create(url: str) -> tuple[AccountRead, KeyIssued]:
+        await _prepare(url, seed=True)
+        async with open_write_pool(url, size=1) as pool, Database(pool).transaction() as db:
+            made = await create_account(db, name, grants, now=system_clock())
+            return made, await create_key(db, made.code, KeyCreate(), settings.environment, now=system_clock())
+
+    with _database(settings) as (url, _):
+        try:
+            made, issued = asyncio.run(create(url))
+        except AppError as error:
+            raise UsageError(error.detail) from None
+    typer.echo(f"账号 {made.code} {made.name}\n授权 {' '.join(held.text for held in made.grants)}\n密钥 {issued.key}")
+    typer.echo("密钥只显示这一次,请妥善保存", err=True)
+
+
+@account.command("list")
+@_explained
+def account_list() -> None:
+    """列出账号与授权。"""
+
+    async def read(url: str) -> list[AccountRead]:
+        await _prepare(url, seed=False)
+        found: list[AccountRead] = []
+        cursor: str | None = None
+        async with open_read_pool(url, size=1) as pool:
+            reader = Reader(Database(pool), FragmentCache(0))
+            while True:
+                page = await list_accounts(reader, AccountQuery(limit=500, cursor=cursor), Known.parse(None))
+                shown = AccountPage.model_validate_json(page.body or b"")
+                found += shown.items
+                if (cursor := shown.next_cursor) is None:
+                    return found
+
+    with _database(read_settings()) as (url, _):
+        for one in asyncio.run(read(url)):
+            state = " (已停用)" if one.disabled_at is not None else ""
+            typer.echo(f"{one.code} {one.name}{state} {' '.join(held.text for held in one.grants)}")
+
+
+@app.command()
+@_explained
+def permissions(path: Annotated[Path, typer.Argument(help="写入的文件")] = Path("docs/permissions.md")) -> None:
+    """由规则生成权限说明。"""
+    path.write_text(permission_page(), encoding="utf-8")
+    typer.echo(f"已写入 {path}")
 
 
 @app.command("check-seed")

@@ -1,4 +1,7 @@
-"""What a route is given: what it reads or writes with, its query, and what the caller already has.
+"""What a route is given: who asks, what it reads or writes with, its query, and what the caller already has.
+
+Which kind of operation a route is must be said where its dependency is made, so that no route can forget it; whoever
+has no part in it is refused before anything is read. Which rows it may touch is the services' to ask of the caller.
 
 One dependency, and a coroutine though it never waits. FastAPI sends plain functions to a thread, takes a query model
 apart field by field on every request, and looks at every further dependency anew: together that cost more than the
@@ -8,25 +11,29 @@ answers do. So the query is validated by its model in one step here, and documen
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from app.db import Database
+from app.domain.permissions import Capability
+from app.domain.roles import Actor
 from app.errors import Fault, InvalidRequestError
+from app.observability import request_id_of
 from app.rendering import Known
-from app.schemas.base import NoQuery
+from app.services.caller import Caller
+from app.services.identity import Source
 from app.services.intake import Intake
 from app.services.reader import Reader
 
 __all__ = [
+    "Guarded",
     "Reading",
     "Taking",
-    "TakingDep",
     "Writing",
-    "WritingDep",
+    "caller_of",
     "query_parameters",
     "reading",
     "taking",
@@ -38,22 +45,39 @@ QueryT = TypeVar("QueryT", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[QueryT]):
-    """One reading request: what it reads with, what it asks, the ETags its caller knows, and when it came."""
+    """One reading request: who asks what, what it reads with, the ETags its caller knows, and when it came."""
 
     reader: Reader
     query: QueryT
     known: Known
     now: datetime
+    caller: Caller
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks."""
+        return self.caller.actor
 
 
 @dataclass(frozen=True, slots=True)
 class Writing(Generic[QueryT]):
-    """One writing request: what it writes on, a reader for names, how it is asked to write, and when it came."""
+    """One writing request: who writes, on what, a reader for names, how it is asked to write, and when it came.
+
+    ``caller`` holds all that a record of the write has to name: actor, address, request id. ``environment`` is that of
+    new keys.
+    """
 
     db: Database
     reader: Reader
     query: QueryT
     now: datetime
+    caller: Caller
+    environment: str
+
+    @property
+    def actor(self) -> Actor:
+        """Who writes."""
+        return self.caller.actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,61 +110,85 @@ def _validated(model: type[QueryT], request: Request) -> QueryT:
         ) from None
 
 
-class _Read(Generic[QueryT]):
+async def caller_of(request: Request, now: datetime) -> Caller:
+    """Who sends a request that came at ``now``, from where.
+
+    Raises:
+        InvalidCredentialsError: credentials are given and not believed.
+        IssuerUnreachableError: whether they are to be believed cannot be known now.
+    """
+    headers = request.headers
+    peer = request.client.host if request.client is not None else None
+    return await request.state.identity.caller(
+        headers.getlist("authorization"),
+        Source(peer, headers.getlist("x-forwarded-for"), request_id_of(request.scope)),
+        now=now,
+    )
+
+
+class Guarded(Generic[QueryT]):
+    """A dependency that refuses whoever has no part in its kind of operation; then it validates the query."""
+
+    def __init__(self, model: type[QueryT], capability: Capability) -> None:
+        """Guard an operation of one kind that takes a query model."""
+        self.model = model
+        self.capability = capability
+
+    async def admit(self, request: Request) -> tuple[Caller, QueryT, datetime]:
+        """The caller and the validated query of a request, and when it came.
+
+        Raises:
+            UnauthenticatedError, ForbiddenError: the operation is not open to the caller.
+            RequestValidationError, InvalidRequestError: the query is not what the model takes.
+        """
+        now = request.state.clock()
+        caller = await caller_of(request, now)
+        caller.demand(self.capability)
+        return caller, _validated(self.model, request), now
+
+
+class _Read(Guarded[QueryT]):
     """Takes a request up as a :class:`Reading` of a query model."""
 
-    def __init__(self, model: type[QueryT]) -> None:
-        self.model = model
-
     async def __call__(self, request: Request) -> Reading[QueryT]:
-        query = _validated(self.model, request)
+        caller, query, now = await self.admit(request)
         known = Known.parse(request.headers.get("if-none-match"))
-        return Reading(request.state.reader, query, known, request.state.clock())
+        return Reading(request.state.reader, query, known, now, caller)
 
 
-class _Write(Generic[QueryT]):
+class _Write(Guarded[QueryT]):
     """Takes a request up as a :class:`Writing`, in one transaction that is committed before the answer is sent."""
 
-    def __init__(self, model: type[QueryT]) -> None:
-        self.model = model
-
     async def __call__(self, request: Request) -> AsyncGenerator[Writing[QueryT]]:
-        query = _validated(self.model, request)
+        caller, query, now = await self.admit(request)
         state = request.state
         async with state.writes.transaction() as db:
-            yield Writing(db, state.reader, query, state.clock())
+            yield Writing(db, state.reader, query, now, caller, state.environment)
 
 
-class _Taker(Generic[QueryT]):
+class _Taker(Guarded[QueryT]):
     """Takes a request up as a :class:`Taking`."""
 
-    def __init__(self, model: type[QueryT]) -> None:
-        self.model = model
-
     async def __call__(self, request: Request) -> Taking[QueryT]:
-        query = _validated(self.model, request)
+        caller, query, now = await self.admit(request)
         state = request.state
-        return Taking(state.writes, state.reader, query, state.clock(), state.intake)
+        return Taking(state.writes, state.reader, query, now, caller, state.environment, state.intake)
 
 
-def reading(model: type[BaseModel]) -> Any:
+def reading(model: type[BaseModel], capability: Capability) -> Any:
     """The dependency that gives a route its ``Reading[model]``."""
-    return Depends(_Read(model))
+    return Depends(_Read(model, capability))
 
 
-def writing(model: type[BaseModel] = NoQuery) -> Any:
+def writing(model: type[BaseModel], capability: Capability) -> Any:
     """The dependency that gives a route its ``Writing[model]``."""
     # The scope makes a commit that fails an error of the request, not a lost write behind a 201.
-    return Depends(_Write(model), scope="function")
+    return Depends(_Write(model, capability), scope="function")
 
 
-def taking(model: type[BaseModel] = NoQuery) -> Any:
+def taking(model: type[BaseModel], capability: Capability) -> Any:
     """The dependency that gives a route its ``Taking[model]``."""
-    return Depends(_Taker(model))
-
-
-WritingDep = Annotated[Writing[NoQuery], writing()]
-TakingDep = Annotated[Taking[NoQuery], taking()]
+    return Depends(_Taker(model, capability))
 
 
 def query_parameters(model: type[BaseModel]) -> dict[str, Any]:

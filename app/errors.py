@@ -2,6 +2,9 @@
 
     AppError
     ├── BadRequestError        400  the request cannot be read
+    ├── UnauthenticatedError   401  the caller has not said who they are
+    │   └── InvalidCredentialsError 401  what they said is not believed
+    ├── ForbiddenError         403  the caller may not do this
     ├── NotFoundError          404  nothing under this code
     ├── MethodNotAllowedError  405  the path has no such method
     ├── SlowBodyError          408  the body does not come in time
@@ -18,6 +21,7 @@
     ├── RateLimitedError       429  more requests than the caller may make
     ├── HeadersTooLargeError   431  the request line and header are larger than allowed
     ├── UnavailableError       503  the database does not answer
+    │   └── IssuerUnreachableError 503  the identity provider does not answer
     ├── TimedOutError          503  the request took longer than allowed
     └── InternalError          500  our fault
 
@@ -35,16 +39,20 @@ __all__ = [
     "ConflictError",
     "ContentTooLargeError",
     "Fault",
+    "ForbiddenError",
     "HeadersTooLargeError",
     "InternalError",
+    "InvalidCredentialsError",
     "InvalidCursorError",
     "InvalidRequestError",
+    "IssuerUnreachableError",
     "MethodNotAllowedError",
     "NotFoundError",
     "PreconditionError",
     "RateLimitedError",
     "SlowBodyError",
     "TimedOutError",
+    "UnauthenticatedError",
     "UnavailableError",
     "UnknownReferenceError",
     "UnknownUnitError",
@@ -86,6 +94,36 @@ class BadRequestError(AppError):
     status = 400
     title = "无法读取请求"
     remedy = "请检查请求的编码与格式:请求体须为合法的 JSON(UTF-8),查询参数须正确地做 URL 编码。"
+
+
+class UnauthenticatedError(AppError):
+    """Nobody is anybody without credentials; ``challenge`` is the ``WWW-Authenticate`` of the answer, ASCII."""
+
+    slug = "unauthenticated"
+    status = 401
+    title = "须先认证"
+    remedy = "请在请求头中写 Authorization: Bearer,后接管理员签发的 API 密钥,或身份提供方的登录令牌。"
+
+    def __init__(self, detail: str, *, challenge: str) -> None:
+        super().__init__(detail)
+        self.challenge = challenge
+
+
+class InvalidCredentialsError(UnauthenticatedError):
+    """The key or token is not believed."""
+
+    slug = "invalid-credentials"
+    title = "凭证无效"
+    remedy = "detail 说明了原因:密钥可能抄错、过期、已吊销或限定了网段,令牌可能过期。请换用有效的,或请管理员重新签发。"
+
+
+class ForbiddenError(AppError):
+    """The caller is known and may not do this."""
+
+    slug = "forbidden"
+    status = 403
+    title = "没有权限"
+    remedy = "GET /api/v1/me 列出了您的角色与权限;需要更多权限,请联系管理员。各角色能做什么见 docs/permissions.md。"
 
 
 class NotFoundError(AppError):
@@ -239,6 +277,14 @@ class TimedOutError(AppError):
     status = 503
     title = "处理超时"
     remedy = "处理超过时限,已停止:查询请缩小范围;写入请先查询是否已生效,再决定是否重试;持续出现请联系管理员。"
+
+
+class IssuerUnreachableError(UnavailableError):
+    """Whether a token is to be believed cannot be known now."""
+
+    slug = "issuer-unavailable"
+    title = "身份提供方暂不可用"
+    remedy = "身份提供方暂时无法访问,无法核验登录令牌,请稍后重试;API 密钥不受影响。"
 
 
 class InternalError(AppError):

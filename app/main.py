@@ -2,7 +2,8 @@
 
 import gc
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import TypedDict
 
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from app.observability import Metrics, ObservabilityMiddleware
 from app.openapi import install_openapi, operation_id
 from app.problems import install_problem_handlers, unexpected_answer
 from app.routers import (
+    accounts,
     agenda,
     anomalies,
     battles,
@@ -33,6 +35,12 @@ from app.routers import (
     tasks,
     units,
 )
+from app.security.addresses import NetworkError, parse_networks
+from app.security.issuer import Issuer, IssuerError, issuer_client
+from app.security.issuer_keys import IssuerKeys
+from app.security.tokens import TokenVerifier
+from app.services.caller import Public
+from app.services.identity import Identity, Rules
 from app.services.intake import Intake
 from app.services.reader import Reader
 from app.settings import Settings, SettingsError, read_settings
@@ -57,6 +65,7 @@ ROUTES = (
     rules,
     anomalies,
     search,
+    accounts,
 )
 
 
@@ -68,6 +77,8 @@ class State(TypedDict):
     intake: Intake
     clock: Clock
     metrics: Metrics
+    identity: Identity
+    environment: str
 
 
 def _settle() -> None:
@@ -78,6 +89,39 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def _rules(settings: Settings) -> Rules:
+    try:
+        trusted = parse_networks(_listed(settings.trusted_proxies))
+    except NetworkError as error:
+        raise SettingsError(f"设置有误: LIUZHANG_TRUSTED_PROXIES: {error.detail}") from None
+    public = Public(plan=settings.public_plan, progress=settings.public_progress)
+    return Rules(settings.environment, trusted, public, settings.oidc_grants_claim)
+
+
+def _issuer(settings: Settings) -> Issuer | None:
+    """The issuer whose tokens are taken, if one is set."""
+    if settings.oidc_issuer is None:
+        return None
+    try:
+        return Issuer(
+            url=settings.oidc_issuer,
+            audience=settings.oidc_audience or "",
+            algorithms=frozenset(_listed(settings.oidc_algorithms)),
+            jwks_url=settings.oidc_jwks_url,
+            leeway=timedelta(seconds=settings.oidc_leeway),
+            key_lifetime=timedelta(seconds=settings.oidc_key_lifetime),
+            key_maximum_age=timedelta(seconds=settings.oidc_key_maximum_age),
+            refetch_interval=timedelta(seconds=settings.oidc_refetch_interval),
+            timeout=timedelta(seconds=settings.oidc_timeout),
+        )
+    except IssuerError as error:
+        raise SettingsError(f"设置有误: LIUZHANG_OIDC_*: {error.detail}") from None
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def create_app(settings: Settings | None = None, *, clock: Clock = system_clock) -> FastAPI:
@@ -91,6 +135,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
     if url is None:
         raise SettingsError("须设置 LIUZHANG_DATABASE_URL,或用 liuzhang serve 启动内嵌的 PostgreSQL")
     metrics = Metrics()
+    rules, issuer = _rules(settings), _issuer(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[State]:
@@ -98,16 +143,25 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         async with (
             open_read_pool(url, size=size, statement_timeout=seconds) as reads,
             open_write_pool(settings.database_url or url, size=size, statement_timeout=seconds) as writes,
+            AsyncExitStack() as stack,
         ):
             reader = Reader(Database(reads), FragmentCache(settings.fragment_cache_size))
             _settle()
             database = Database(writes)
+            verifier: TokenVerifier | None = None
+            if issuer is not None:
+                client = await stack.enter_async_context(issuer_client(settings.oidc_ca_file))
+                verifier = TokenVerifier(issuer, IssuerKeys(issuer, client, clock), clock)
+            identity = Identity(database, rules, verifier)
+            stack.push_async_callback(identity.settle)
             yield {
                 "reader": reader,
                 "writes": database,
                 "intake": Intake(database),
                 "clock": clock,
                 "metrics": metrics,
+                "identity": identity,
+                "environment": settings.environment,
             }
 
     app = FastAPI(
@@ -129,5 +183,5 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
     # Added last, it is the outermost: whatever the others answer is measured, logged and carries the request id.
     app.add_middleware(ObservabilityMiddleware, metrics=metrics, failed=unexpected_answer)
     install_problem_handlers(app)
-    install_openapi(app)
+    install_openapi(app, [*(part.router for part in ROUTES), health.router])
     return app

@@ -1,25 +1,29 @@
 """The OpenAPI document: one override that makes it say what this API does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from app.deps import Guarded
+from app.domain.permissions import Capability
 from app.domain.plan import Labelled
 from app.errors import (
     ContentTooLargeError,
+    ForbiddenError,
     RateLimitedError,
     SlowBodyError,
     TimedOutError,
+    UnauthenticatedError,
     UnsupportedMediaError,
 )
 from app.routers.answers import PROBLEM_JSON, problems
 from app.schemas.base import Read
 
-__all__ = ["TAGS", "install_openapi", "operation_id"]
+__all__ = ["OPEN", "OPEN_TO_SOME", "TAGS", "capability_of", "install_openapi", "operation_id"]
 
 TAGS: list[dict[str, Any]] = [
     {"name": "plans", "description": "总体方案:一个地区、一个年度、一份文件。"},
@@ -39,6 +43,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "materials", "description": "材料:工作信息(每月)与经验典型材料(每年),按篇数计入应报。"},
     {"name": "anomalies", "description": "原文疑点:错字、矛盾、重复、遗漏、表述不明与名称不一。"},
     {"name": "search", "description": "检索:按名称、别名、拼音、首字母或正文查找以上各类条目。"},
+    {"name": "accounts", "description": "账号、授权与 API 密钥(管理员);本人身份。"},
     {"name": "health", "description": "运行状况与监控指标。"},
 ]
 
@@ -46,6 +51,10 @@ DESCRIPTION = """县级政府年度计划(“六仗”)的工作服务:承诺了
 
 **编码**:总体方案 `431228-2023`(GB/T 2260 地区代码-年度)、仗 `431228-2023-1`、任务组 `431228-2023-1-2`、
 任务 `431228-2023-1-2-5`、条款 `431228-2023-1-2-5.1`、目标 `<所属编码>-T1`、单位 `431228-fgj`。编码稳定,可直接引用。
+
+**凭证**:除公开的查询外,请求须带 `Authorization: Bearer …`,后接管理员签发的 API 密钥(`lz_` 开头)或身份提供方的登录令牌。
+每个接口的 `x-capability` 是它所属的一类操作,各角色能做哪几类见 docs/permissions.md;`GET /api/v1/me` 给出本人的。
+没有凭证或凭证无效为 401,没有权限为 403,看不到的与不存在的同为 404。
 
 **列表**:`{"items": […], "next_cursor": …, "total": …}`;`limit` 为 1-500,默认 50;下一页把 `next_cursor` 原样放入
 `cursor`;`include_total=true` 时给出总数。未列明的查询参数一律返回 422,不会被忽略。
@@ -68,13 +77,46 @@ IF_NONE_MATCH: dict[str, Any] = {
 }
 
 
+SECURITY_SCHEMES: dict[str, Any] = {
+    "credentials": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": (
+            "API 密钥(以 `lz_` 开头,由管理员为脚本与系统的账号签发),"
+            "或身份提供方(OpenID Connect)的登录令牌(JWT),都放在 `Authorization: Bearer` 之后。"
+        ),
+    }
+}
+# Open to everyone: whether the process lives and the database answers, and, from this machine, the metrics.
+OPEN = {"get_liveness", "get_readiness"}
+OPEN_TO_SOME = {"get_metrics"}
+
+
 def operation_id(route: APIRoute) -> str:
     """The name of the route function: stable, snake_case, unique (held by a test)."""
     return route.name
 
 
-def install_openapi(app: FastAPI) -> None:
-    """Make ``app.openapi()`` return the finished document."""
+def capability_of(route: APIRoute) -> Capability | None:
+    """The kind of operation that a route is guarded as, or ``None`` where nothing guards it."""
+    for dependency in route.dependant.dependencies:
+        guard: Any = dependency.call
+        if isinstance(guard, Guarded):
+            return guard.capability
+    return None
+
+
+def install_openapi(app: FastAPI, routers: Iterable[APIRouter]) -> None:
+    """Make ``app.openapi()`` return the finished document of what ``routers`` serve.
+
+    Raises:
+        RuntimeError: an operation is guarded by nothing, and is none of the few that may be.
+    """
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    capabilities = {operation_id(route): capability_of(route) for route in routes}
+    bare = {name for name, capability in capabilities.items() if capability is None} - OPEN - OPEN_TO_SOME
+    if bare:
+        raise RuntimeError(f"guarded by nothing: {', '.join(sorted(bare))}")
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -88,8 +130,10 @@ def install_openapi(app: FastAPI) -> None:
                 license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
                 servers=[{"url": "/", "description": "本服务"}],
             )
+            schema["components"]["securitySchemes"] = SECURITY_SCHEMES
             for path in schema["paths"].values():
                 for operation in path.values():
+                    _protect(operation, capabilities[operation["operationId"]])
                     _finish(operation)
             _explain_codes(schema["components"]["schemas"])
             _restore_examples(schema["components"]["schemas"])
@@ -115,6 +159,27 @@ def _declare(operation: dict[str, Any], answers: dict[int | str, dict[str, Any]]
     operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
+def _protect(operation: dict[str, Any], capability: Capability | None) -> None:
+    """Say which credentials an operation takes, and how it refuses those who have none."""
+    if operation["operationId"] in OPEN:
+        operation["security"] = []
+        return
+    # A deployment may open the plan to everyone; by default it is.
+    optional = capability in {None, Capability.READ_PLAN}
+    operation["security"] = [*([{}] if optional else []), {"credentials": []}]
+    if capability is not None:
+        operation["x-capability"] = capability.value
+    for error in (UnauthenticatedError, ForbiddenError):
+        operation["responses"].setdefault(str(error.status), _refusal(error.title))
+
+
+def _refusal(title: str) -> dict[str, Any]:
+    return {
+        "description": title,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
 def _finish(operation: dict[str, Any]) -> None:
     """Errors are problem+json, a 304 has no body, every answer carries the request id, If-None-Match is taken."""
     _declare(operation, _ANY)
@@ -127,6 +192,11 @@ def _finish(operation: dict[str, Any]) -> None:
     for status, answer in operation["responses"].items():
         if status == "304":
             answer.pop("content", None)
+        elif status == "401":
+            answer["content"] = {PROBLEM_JSON: answer.pop("content", {})["application/json"]}
+            answer["headers"] = {
+                "WWW-Authenticate": {"description": "所需的凭证(RFC 6750)", "schema": {"type": "string"}}
+            }
         elif not status.startswith("2"):
             answer["content"] = {PROBLEM_JSON: answer.pop("content", {})["application/json"]}
         answer.setdefault("headers", {})["X-Request-ID"] = {"description": "请求编号", "schema": {"type": "string"}}

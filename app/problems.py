@@ -24,6 +24,7 @@ from app.errors import (
     NotFoundError,
     SlowBodyError,
     TimedOutError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from app.observability import request_id_of
@@ -86,7 +87,8 @@ def _faults(errors: Sequence[Any]) -> list[Fault]:
 
 
 def _on_app_error(request: Request, error: AppError) -> Response:
-    return _answer(request, error)
+    headers = {"WWW-Authenticate": error.challenge} if isinstance(error, UnauthenticatedError) else None
+    return _answer(request, error, headers=headers)
 
 
 def _on_validation(request: Request, error: RequestValidationError) -> Response:

@@ -64,6 +64,24 @@ class Settings(BaseSettings):
     hsts_max_age: int = Field(
         default=0, ge=0, description="Strict-Transport-Security 的秒数;0 为不发;只在全程 HTTPS 时设置"
     )
+    environment: str = Field(
+        default="prod",
+        pattern=r"^[a-z][a-z0-9]{0,15}$",
+        description="环境名,写在 API 密钥中;测试与正式环境须不同,密钥不能混用",
+    )
+    public_plan: bool = Field(default=True, description="方案(任务、单位、目标、规则等)不经认证即可查阅")
+    public_progress: bool = Field(default=False, description="进度、应报与按时率不经认证即可查阅;草稿除外")
+    oidc_issuer: str | None = Field(default=None, description="身份提供方(OpenID Connect)的地址,即令牌的 iss")
+    oidc_audience: str | None = Field(default=None, description="令牌的受众(aud),即本服务在身份提供方的编号")
+    oidc_algorithms: str = Field(default="RS256", description="令牌可用的签名算法,逗号分隔")
+    oidc_jwks_url: str | None = Field(default=None, description="身份提供方的公钥集地址;留空则由其发现文档得知")
+    oidc_ca_file: Path | None = Field(default=None, description="身份提供方的根证书(PEM);留空则用公共根证书")
+    oidc_grants_claim: str = Field(default="liuzhang_grants", min_length=1, description="令牌中列出授权的声明")
+    oidc_leeway: int = Field(default=30, ge=0, le=120, description="与身份提供方的时钟误差,秒")
+    oidc_key_lifetime: int = Field(default=3600, ge=1, description="公钥缓存时长,秒")
+    oidc_key_maximum_age: int = Field(default=86_400, ge=1, description="身份提供方无法访问时公钥最长使用时长,秒")
+    oidc_refetch_interval: int = Field(default=60, ge=1, description="重取公钥的最短间隔,秒")
+    oidc_timeout: int = Field(default=5, ge=1, le=60, description="身份提供方须在此时间内应答,秒")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="日志级别")
 
 

@@ -24,7 +24,7 @@ from app.clock import SHANGHAI, system_clock
 from app.db import create_engine
 from app.main import create_app
 from benchmarks.load import Measurement, drive
-from benchmarks.stage import Served, database, serving
+from benchmarks.stage import Served, database, make_keys, serving
 
 COUNTIES, UNITS, TASKS, BATCH = 122, 40, 40, 500
 BEFORE, PERIODS = "2023-04", ("2023-05", "2023-06", "2023-07")
@@ -125,36 +125,39 @@ WAYS = (
 )
 
 
-def _request(method: str, path: str, body: Any) -> bytes:
+def _request(method: str, path: str, body: Any, key: str = "") -> bytes:
     content = orjson.dumps(body)
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Authorization: Bearer {key}\r\n" if key else ""
     return head.encode() + b"Content-Length: %d\r\n\r\n" % len(content) + content
 
 
-def _to_bare(rows: Rows) -> bytes:
+def _to_bare(rows: Rows, _: dict[str, str]) -> bytes:
     keys = ("task_id", "unit_id", "plan_id", "battle_id", "obligation_id", "target_id", "period")
     said = {"percent_complete": SAID["percent_complete"], "progress": SAID["progress"], "value": FIGURE}
     items = [{**{name: row[name] for name in keys}, **said} for row in rows]
     return _request("POST", "/reports", {"items": items})
 
 
-def _to_service(rows: Rows) -> bytes:
+def _to_service(rows: Rows, keys: dict[str, str]) -> bytes:
+    key = keys[rows[0]["unit"].split("-")[0]]
     lines = [
         {"task": row["task"], **SAID, "observations": [{"target": row["target"], "value": FIGURE}]} for row in rows
     ]
     if len(rows) == TASKS:
-        return _request("PUT", f"/api/v1/units/{rows[0]['unit']}/forms/{rows[0]['period']}", {"items": lines})
+        return _request("PUT", f"/api/v1/units/{rows[0]['unit']}/forms/{rows[0]['period']}", {"items": lines}, key)
     reports = [{**line, "unit": row["unit"], "period": row["period"]} for line, row in zip(lines, rows, strict=True)]
     if len(rows) == 1:
-        return _request("POST", "/api/v1/submissions", reports[0])
-    return _request("POST", "/api/v1/submissions/batch", {"items": reports})
+        return _request("POST", "/api/v1/submissions", reports[0], key)
+    return _request("POST", "/api/v1/submissions/batch", {"items": reports}, key)
 
 
 class Supply:
-    """The reports that are still owed, in the order of the forms; each is sent once."""
+    """The reports that are still owed, in the order of the forms; each is sent once, with the key of its county."""
 
-    def __init__(self, rows: list[asyncpg.Record]) -> None:
+    def __init__(self, rows: list[asyncpg.Record], keys: dict[str, str]) -> None:
         self.rows = rows
+        self.keys = keys
         self.next = 0
         self.sent = 0
 
@@ -170,7 +173,7 @@ class Supply:
         self.sent += reports * parts
 
 
-async def _prepare(url: str) -> Rows:
+async def _prepare(url: str) -> Supply:
     engine = create_engine(url)
     await migrations.upgrade(engine)
     await engine.dispose()
@@ -180,7 +183,17 @@ async def _prepare(url: str) -> Rows:
     await connection.execute("VACUUM ANALYZE")
     owed = await connection.fetch(OWED)
     await connection.close()
-    return owed
+    return Supply(owed, await make_keys(url, _grants()))
+
+
+def _grants() -> dict[str, list[str]]:
+    """Of each county, a key for its units and those of the next, for a batch can reach into it; one that sees all."""
+
+    def reporters(county: int) -> list[str]:
+        return [f"reporter:{430001 + county % COUNTIES}-u{unit}" for unit in range(1, UNITS + 1)]
+
+    keys = {str(430001 + county): [*reporters(county), *reporters(county + 1)] for county in range(COUNTIES)}
+    return {**keys, "supervisor": ["supervisor"]}
 
 
 async def _ratios(servers: dict[str, Served], supply: Supply, *, rounds: int, seconds: float) -> bool:
@@ -194,7 +207,10 @@ async def _ratios(servers: dict[str, Served], supply: Supply, *, rounds: int, se
                 send, status = (_to_bare, 201) if name == "bare" else (_to_service, way.status)
                 length = seconds if number >= 0 else 0.5
                 # Made beforehand, so that making them is not measured.
-                requests = [send(rows) for rows in supply.offer(way.reports, int(length * MOST_A_SECOND / way.reports))]
+                requests = [
+                    send(rows, supply.keys)
+                    for rows in supply.offer(way.reports, int(length * MOST_A_SECOND / way.reports))
+                ]
                 before = server.cpu_seconds()
                 seen = await drive(
                     server.port, iter(requests), seconds=length, status=status, connections=way.connections
@@ -214,17 +230,19 @@ async def _ratios(servers: dict[str, Served], supply: Supply, *, rounds: int, se
     return reached
 
 
-def _compliance(plan: str) -> bytes:
+def _compliance(plan: str, key: str) -> bytes:
     path = f"/api/v1/compliance?rule=monthly-form&plan={plan}&from={PERIODS[-1]}&to={PERIODS[-1]}&group_by=unit"
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
 
 
 async def _rush(service: Served, supply: Supply, *, seconds: float) -> bool:
     before = service.worker_memory()
-    single = [_to_service(rows) for rows in supply.offer(1, int(seconds * MOST_A_SECOND / 8))]
+    single = [_to_service(rows, supply.keys) for rows in supply.offer(1, int(seconds * MOST_A_SECOND / 8))]
     supply.take(1, len(single))
-    forms = [_to_service(rows) for rows in supply.offer(TASKS, int(seconds * MOST_A_SECOND / TASKS / 2))]
-    asked = itertools.cycle([_compliance(f"{430000 + n}-2023") for n in range(1, COUNTIES + 1)])
+    forms = [_to_service(rows, supply.keys) for rows in supply.offer(TASKS, int(seconds * MOST_A_SECOND / TASKS / 2))]
+    asked = itertools.cycle(
+        [_compliance(f"{430000 + n}-2023", supply.keys["supervisor"]) for n in range(1, COUNTIES + 1)]
+    )
     seen: dict[str, Measurement] = dict(
         zip(
             ("one by one", "as forms", "compliance asked"),
@@ -280,7 +298,7 @@ def main() -> None:
     given = parser.parse_args()
     with ExitStack() as stack:
         cluster = stack.enter_context(database())
-        supply = Supply(asyncio.run(_prepare(cluster.url)))
+        supply = asyncio.run(_prepare(cluster.url))
         servers = {
             name: stack.enter_context(serving(name, app, cluster.url))
             for name, app in (

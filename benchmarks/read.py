@@ -20,7 +20,7 @@ import migrations
 from app.clock import system_clock
 from app.db import create_engine
 from benchmarks.load import drive
-from benchmarks.stage import Served, database, serving
+from benchmarks.stage import Served, database, make_keys, serving
 from seed.loader import seed_if_empty
 
 OURS = "app.main:create_app"
@@ -79,7 +79,8 @@ def _request(path: str, header: str = "") -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n".encode()
 
 
-async def _prepare(url: str) -> None:
+async def _prepare(url: str) -> str:
+    """Fill the database; returns the key of a reader, for the service is measured with its callers known."""
     engine = create_engine(url)
     await migrations.upgrade(engine)
     await seed_if_empty(engine, now=system_clock())
@@ -88,26 +89,30 @@ async def _prepare(url: str) -> None:
     await connection.execute(DATA)
     await connection.execute("VACUUM ANALYZE")
     await connection.close()
+    return (await make_keys(url, {"reader": ["reader"]}))["reader"]
 
 
-async def _etag(server: Served, path: str) -> str:
+async def _etag(server: Served, path: str, credentials: str) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(_request(path, "Connection: close\r\n"))
+    writer.write(_request(path, f"{credentials}Connection: close\r\n"))
     head = (await reader.read()).split(b"\r\n\r\n", 1)[0].decode()
     writer.close()
     return next(line.split(": ", 1)[1] for line in head.splitlines() if line.lower().startswith("etag: "))
 
 
-async def _cases(cached: Served) -> list[tuple[str, list[Case]]]:
+async def _cases(cached: Served, key: str) -> list[tuple[str, list[Case]]]:
+    credentials = f"Authorization: Bearer {key}\r\n"
     codes = [
         f"{PLAN}-{b}-{g}-{t}"
         for b, g, t in itertools.product(range(1, BATTLES + 1), range(1, GROUPS + 1), range(1, TASKS + 1))
     ]
     random.Random(1).shuffle(codes)
-    one = [_request(f"/api/v1/tasks/{code}") for code in codes]
+    one = [_request(f"/api/v1/tasks/{code}", credentials) for code in codes]
     paths = [f"/api/v1/tasks?battle={PLAN}-{battle}&limit=50" for battle in range(1, BATTLES + 1)]
-    pages = [_request(path) for path in paths]
-    known = [_request(path, f"If-None-Match: {await _etag(cached, path)}\r\n") for path in paths]
+    pages = [_request(path, credentials) for path in paths]
+    known = [
+        _request(path, f"{credentials}If-None-Match: {await _etag(cached, path, credentials)}\r\n") for path in paths
+    ]
     return [
         (
             "GET one task with units and targets",
@@ -129,9 +134,9 @@ async def _cases(cached: Served) -> list[tuple[str, list[Case]]]:
     ]
 
 
-async def _measure(servers: dict[str, Served], *, rounds: int, seconds: float) -> bool:
+async def _measure(servers: dict[str, Served], key: str, *, rounds: int, seconds: float) -> bool:
     reached = True
-    for title, cases in await _cases(servers["cached"]):
+    for title, cases in await _cases(servers["cached"], key):
         rates: dict[str, list[float]] = {case.name: [] for case in cases}
         costs: dict[str, list[float]] = {case.name: [] for case in cases}
         for number in range(-1, rounds):
@@ -164,7 +169,7 @@ def main() -> None:
     given = parser.parse_args()
     with ExitStack() as stack:
         cluster = stack.enter_context(database())
-        asyncio.run(_prepare(cluster.url))
+        key = asyncio.run(_prepare(cluster.url))
         servers = {
             name: stack.enter_context(serving(name, app, cluster.url, **environment))
             for name, app, environment in (
@@ -173,7 +178,7 @@ def main() -> None:
                 ("cached", OURS, {}),
             )
         }
-        reached = asyncio.run(_measure(servers, rounds=given.rounds, seconds=given.seconds))
+        reached = asyncio.run(_measure(servers, key, rounds=given.rounds, seconds=given.seconds))
     if not reached:
         raise SystemExit("a ratio was missed")
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,14 @@ from urllib.error import URLError
 
 import psutil
 
+from app.clock import system_clock
+from app.db import Database, open_write_pool
+from app.domain.roles import parse_grant
 from app.embedded import Cluster, running
+from app.schemas.account import KeyCreate
+from app.services.accounts import create_account, create_key
 
-__all__ = ["Served", "database", "serving"]
+__all__ = ["Served", "database", "make_keys", "serving"]
 
 WORKERS = 2
 
@@ -55,6 +60,17 @@ def database() -> Generator[Cluster]:
         Path(place).chmod(0o755)
         with running(Path(place, "data")) as cluster:
             yield cluster
+
+
+async def make_keys(url: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """API keys by the names of their accounts, each with the grants wanted for it."""
+    now = system_clock()
+    keys: dict[str, str] = {}
+    async with open_write_pool(url, size=1) as pool, Database(pool).transaction() as db:
+        for name, grants in wanted.items():
+            account = await create_account(db, name, [parse_grant(grant) for grant in grants], now=now)
+            keys[name] = (await create_key(db, account.code, KeyCreate(), "prod", now=now)).key
+    return keys
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
@@ -19,10 +19,13 @@ from starlette.types import Receive, Scope, Send
 
 import migrations
 from app.clock import system_clock
-from app.db import Database, Query, create_engine
+from app.db import Database, Query, create_engine, open_write_pool
+from app.domain.roles import Grant, Role, parse_grant
 from app.embedded import Cluster, running
 from app.main import create_app
 from app.protocol import LenientHttpProtocol
+from app.schemas.account import KeyCreate
+from app.services.accounts import create_account, create_key
 from app.settings import Settings
 from seed.loader import seed_if_empty
 
@@ -55,7 +58,48 @@ async def template(cluster: Cluster) -> str:
         await seed_if_empty(engine, now=system_clock())
     finally:
         await engine.dispose()
+    await make_keys(url_of(cluster, _TEMPLATE))
     return _TEMPLATE
+
+
+async def make_key(db: Database, name: str, grants: Iterable[Grant | str]) -> str:
+    """A key of a new account that holds these grants."""
+    held = [parse_grant(grant) if isinstance(grant, str) else grant for grant in grants]
+    account = await create_account(db, name, held, now=system_clock())
+    return (await create_key(db, account.code, KeyCreate(), "prod", now=system_clock())).key
+
+
+async def make_keys(url: str) -> None:
+    """The keys that tests go by which are not about permissions: one for everything but judging, and one for that.
+
+    Nobody judges the figures of a unit that they report for, so one key will not do.
+    """
+    async with open_write_pool(url, size=1) as pool:
+        db = Database(pool)
+        units = [row["code"] for row in await pool.fetch("SELECT code FROM units ORDER BY code")]
+        everything = [Grant(Role.REPORTER, unit=unit) for unit in units]
+        KEYS["everything"] = await make_key(db, "测试", [*everything, "supervisor", "auditor", "administrator"])
+        for unit in ("431228-jyj", "431228-nyncj"):
+            KEYS[unit] = await make_key(db, "另一认定单位", [f"certifier:{unit}", "auditor"])
+        KEYS["certifier"] = await make_key(db, "统计局", ["certifier:431228-tjj", "auditor"])
+
+
+KEYS: dict[str, str] = {}
+
+
+def key_for(path: str) -> str:
+    """The key for an operation."""
+    judging = path.endswith(("/certify", "/return", "/certifications"))
+    return KEYS["certifier" if judging else "everything"]
+
+
+class Keyed(httpx.Auth):
+    """Presents the key for each operation, where a request brings no credentials of its own."""
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        if "Authorization" not in request.headers and KEYS:
+            request.headers["Authorization"] = f"Bearer {key_for(request.url.path)}"
+        yield request
 
 
 async def _execute(cluster: Cluster, statement: str) -> None:
@@ -90,8 +134,8 @@ async def database(clone: Clone) -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def serving(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client on ``app`` in this process, its lifespan running."""
+async def serving(app: FastAPI, *, auth: httpx.Auth | None = None) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client on ``app`` in this process, its lifespan running; without ``auth`` it has the keys for everything."""
     async with app.router.lifespan_context(app) as state:
 
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,8 +143,9 @@ async def serving(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
             await app(scope, receive, send)
 
         transport = httpx.ASGITransport(app=with_state, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", auth=auth or Keyed()) as client:
             client.reader = state["reader"]  # type: ignore[attr-defined]
+            client.identity = state["identity"]  # type: ignore[attr-defined]
             yield client
 
 

@@ -17,8 +17,15 @@ ROOT = Path(__file__).parent.parent
 READMES = ["README.md", "README.zh-CN.md"]
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 SETTINGS = {f"LIUZHANG_{name.upper()}": field for name, field in Settings.model_fields.items()}
+
+
+def shown(value: object) -> str:
+    """A setting's value as it is written in the environment."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 DEFAULTS = {
-    name: str(field.default)
+    name: shown(field.default)
     for name, field in SETTINGS.items()
     if field.default is not None and not field.is_required()
 }
@@ -76,7 +83,7 @@ def test_example_settings_are_accepted(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text(re.sub(r"^# (?=LIUZHANG_)", "", read(".env.example"), flags=re.MULTILINE), encoding="utf-8")
     settings = Settings(_env_file=file)  # type: ignore[call-arg]
-    assert {name: str(getattr(settings, name.removeprefix("LIUZHANG_").lower())) for name in DEFAULTS} == DEFAULTS
+    assert {name: shown(getattr(settings, name.removeprefix("LIUZHANG_").lower())) for name in DEFAULTS} == DEFAULTS
 
 
 def test_every_problem_type_is_documented() -> None:

@@ -1,5 +1,6 @@
 """The tables, by aggregate. Importing this package registers all of them with ``Base.metadata``."""
 
+from app.models.account import Account, AccountGrant, ApiKey
 from app.models.anomaly import Anomaly
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
@@ -15,7 +16,10 @@ from app.models.task import Assignment, Clause, Task, TaskGroup
 from app.models.unit import Unit, UnitAlias
 
 __all__ = [
+    "Account",
+    "AccountGrant",
     "Anomaly",
+    "ApiKey",
     "Assignment",
     "Base",
     "Battle",

@@ -17,7 +17,7 @@ _ETAG: dict[str, Any] = {"ETag": {"description": "内容标识,用于 If-None-Ma
 
 def answer(rendered: Rendered) -> Response:
     """200 with the body, or 304 where the caller has it; either way revalidated before use."""
-    headers = {"ETag": rendered.etag, "Cache-Control": "no-cache"}
+    headers = {"ETag": rendered.etag, "Cache-Control": "no-cache", "Vary": "Authorization"}
     if rendered.body is None:
         return Response(status_code=304, headers=headers)
     return Response(rendered.body, media_type=rendered.media_type, headers=headers)

@@ -4,10 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 
-from app.deps import Reading, WritingDep, query_parameters, reading
+from app.deps import Reading, Writing, query_parameters, reading, writing
+from app.domain.permissions import Capability
 from app.errors import AmbiguousError, InvalidCursorError, UnknownReferenceError, UnknownUnitError
 from app.routers.answers import answer, read_answers, write_answers
 from app.routers.bodies import JsonRoute
+from app.schemas.base import NoQuery
 from app.schemas.obligation import (
     CheckQuery,
     CheckRead,
@@ -26,6 +28,9 @@ from app.services import compliance, deadlines, grant_reads, grants
 
 router = APIRouter(route_class=JsonRoute, tags=["deadlines"])
 
+Grants = Annotated[Reading[GrantQuery], reading(GrantQuery, Capability.READ_PROGRESS)]
+Granting = Annotated[Writing[NoQuery], writing(NoQuery, Capability.GRANT)]
+
 
 @router.get(
     "/deadlines/check",
@@ -34,7 +39,7 @@ router = APIRouter(route_class=JsonRoute, tags=["deadlines"])
     responses=read_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
     openapi_extra=query_parameters(CheckQuery),
 )
-async def check_deadline(taken: Annotated[Reading[CheckQuery], reading(CheckQuery)]) -> Response:
+async def check_deadline(taken: Annotated[Reading[CheckQuery], reading(CheckQuery, Capability.READ_PLAN)]) -> Response:
     """某单位在某一时刻报出某期材料是否按时,距期限还有多少秒。
 
     例:`/api/v1/deadlines/check?rule=monthly-form&unit=县教育局&at=2023-04-20T23:59:59%2B08:00`
@@ -49,9 +54,13 @@ async def check_deadline(taken: Annotated[Reading[CheckQuery], reading(CheckQuer
     responses=read_answers(InvalidCursorError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
     openapi_extra=query_parameters(ObligationQuery),
 )
-async def list_obligations(taken: Annotated[Reading[ObligationQuery], reading(ObligationQuery)]) -> Response:
+async def list_obligations(
+    taken: Annotated[Reading[ObligationQuery], reading(ObligationQuery, Capability.READ_PROGRESS)],
+) -> Response:
     """谁应在何时之前报什么、当时报了没有、迟了多久、迟在哪一环节;as_of 可回到过去任一时刻。"""
-    return answer(await deadlines.list_obligations(taken.reader, taken.query, taken.known, now=taken.now))
+    return answer(
+        await deadlines.list_obligations(taken.reader, taken.query, taken.known, now=taken.now, caller=taken.caller)
+    )
 
 
 @router.get(
@@ -61,9 +70,13 @@ async def list_obligations(taken: Annotated[Reading[ObligationQuery], reading(Ob
     responses=read_answers(UnknownReferenceError, AmbiguousError),
     openapi_extra=query_parameters(ComplianceQuery),
 )
-async def measure_compliance(taken: Annotated[Reading[ComplianceQuery], reading(ComplianceQuery)]) -> Response:
+async def measure_compliance(
+    taken: Annotated[Reading[ComplianceQuery], reading(ComplianceQuery, Capability.READ_PROGRESS)],
+) -> Response:
     """按单位、仗、报送期、任务或地区统计应报、按时、迟报、逾期、漏报、免报;各项比率都给出分子与分母。"""
-    return answer(await compliance.measure_compliance(taken.reader, taken.query, taken.known, now=taken.now))
+    return answer(
+        await compliance.measure_compliance(taken.reader, taken.query, taken.known, now=taken.now, caller=taken.caller)
+    )
 
 
 @router.post(
@@ -72,9 +85,9 @@ async def measure_compliance(taken: Annotated[Reading[ComplianceQuery], reading(
     status_code=201,
     responses=write_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
-async def grant_extension(request: ExtensionCreate, taken: WritingDep) -> GrantRead:
+async def grant_extension(request: ExtensionCreate, taken: Granting) -> GrantRead:
     """把某单位某期的应报延至新的时刻;原定期限仍然保留,两种口径的按时与否都可查。"""
-    return await grants.grant_extension(taken.db, taken.reader, request, now=taken.now)
+    return await grants.grant_extension(taken.db, taken.reader, request, now=taken.now, caller=taken.caller)
 
 
 @router.post(
@@ -83,9 +96,9 @@ async def grant_extension(request: ExtensionCreate, taken: WritingDep) -> GrantR
     status_code=201,
     responses=write_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
-async def grant_waiver(request: WaiverCreate, taken: WritingDep) -> GrantRead:
+async def grant_waiver(request: WaiverCreate, taken: Granting) -> GrantRead:
     """免去某单位某期的应报,须说明理由与批准人。"""
-    return await grants.grant_waiver(taken.db, taken.reader, request, now=taken.now)
+    return await grants.grant_waiver(taken.db, taken.reader, request, now=taken.now, caller=taken.caller)
 
 
 @router.get(
@@ -95,9 +108,13 @@ async def grant_waiver(request: WaiverCreate, taken: WritingDep) -> GrantRead:
     responses=read_answers(InvalidCursorError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
     openapi_extra=query_parameters(GrantQuery),
 )
-async def list_extensions(taken: Annotated[Reading[GrantQuery], reading(GrantQuery)]) -> Response:
+async def list_extensions(
+    taken: Annotated[Reading[GrantQuery], reading(GrantQuery, Capability.READ_PROGRESS)],
+) -> Response:
     """已批准的延期,先批准的在前;同一应报以最后批准的为准。as_of 可回到过去任一时刻。"""
-    return answer(await grant_reads.list_extensions(taken.reader, taken.query, taken.known, now=taken.now))
+    return answer(
+        await grant_reads.list_extensions(taken.reader, taken.query, taken.known, now=taken.now, caller=taken.caller)
+    )
 
 
 @router.get(
@@ -107,6 +124,10 @@ async def list_extensions(taken: Annotated[Reading[GrantQuery], reading(GrantQue
     responses=read_answers(InvalidCursorError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
     openapi_extra=query_parameters(GrantQuery),
 )
-async def list_waivers(taken: Annotated[Reading[GrantQuery], reading(GrantQuery)]) -> Response:
+async def list_waivers(
+    taken: Annotated[Reading[GrantQuery], reading(GrantQuery, Capability.READ_PROGRESS)],
+) -> Response:
     """已批准的免报与零报告,先批准的在前。as_of 可回到过去任一时刻。"""
-    return answer(await grant_reads.list_waivers(taken.reader, taken.query, taken.known, now=taken.now))
+    return answer(
+        await grant_reads.list_waivers(taken.reader, taken.query, taken.known, now=taken.now, caller=taken.caller)
+    )

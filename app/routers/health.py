@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.deps import Reading, reading
-from app.errors import InvalidRequestError, UnavailableError
+from app.deps import caller_of
+from app.domain.permissions import Capability
+from app.errors import ForbiddenError, InvalidRequestError, UnauthenticatedError, UnavailableError
 from app.routers.answers import problems
 from app.schemas.base import NoQuery
 from app.schemas.health import Live, Ready
@@ -27,9 +28,9 @@ async def get_liveness(_: Annotated[NoQuery, Query()]) -> Live:
     summary="就绪检查",
     responses={200: {"description": "成功"}, **problems(InvalidRequestError, UnavailableError)},
 )
-async def get_readiness(taken: Annotated[Reading[NoQuery], reading(NoQuery)]) -> Ready:
+async def get_readiness(_: Annotated[NoQuery, Query()], request: Request) -> Ready:
     """数据库可用且已建表即为就绪;否则 503。"""
-    return await readiness(taken.reader)
+    return await readiness(request.state.reader)
 
 
 @router.get(
@@ -38,10 +39,13 @@ async def get_readiness(taken: Annotated[Reading[NoQuery], reading(NoQuery)]) ->
     response_class=Response,
     responses={
         200: {"description": "Prometheus 文本格式", "content": {"text/plain": {"schema": {"type": "string"}}}},
-        **problems(InvalidRequestError),
+        **problems(InvalidRequestError, UnauthenticatedError, ForbiddenError, UnavailableError),
     },
 )
 async def get_metrics(_: Annotated[NoQuery, Query()], request: Request) -> Response:
-    """本进程的请求数、时延与运行时指标。"""
+    """本进程的请求数、时延与运行时指标。本机直接访问无须凭证;经代理或从别处访问,须有审计或管理员角色。"""
+    caller = await caller_of(request, request.state.clock())
+    if not caller.origin.is_local and not caller.may(Capability.READ_AUDIT):
+        caller.demand(Capability.MANAGE_ACCOUNTS)
     content, media_type = request.state.metrics.exposition()
     return Response(content, media_type=media_type)

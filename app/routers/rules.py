@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from app.deps import Reading, query_parameters, reading
+from app.domain.permissions import Capability
 from app.errors import AmbiguousError, InvalidCursorError, NotFoundError
 from app.routers.answers import answer, read_answers
 from app.schemas.rule import RuleItemQuery, RulePage, RuleQuery, RuleRead
@@ -25,7 +26,7 @@ RuleCode = Annotated[
     responses=read_answers(InvalidCursorError),
     openapi_extra=query_parameters(RuleQuery),
 )
-async def list_rules(taken: Annotated[Reading[RuleQuery], reading(RuleQuery)]) -> Response:
+async def list_rules(taken: Annotated[Reading[RuleQuery], reading(RuleQuery, Capability.READ_PLAN)]) -> Response:
     """报送、调度、排名、巡查、追责、考核等规则,按原文次序,附参数与原文位置。"""
     return answer(await rules.list_rules(taken.reader, taken.query, taken.known, now=taken.now))
 
@@ -37,6 +38,8 @@ async def list_rules(taken: Annotated[Reading[RuleQuery], reading(RuleQuery)]) -
     responses=read_answers(NotFoundError, AmbiguousError),
     openapi_extra=query_parameters(RuleItemQuery),
 )
-async def get_rule(code: RuleCode, taken: Annotated[Reading[RuleItemQuery], reading(RuleItemQuery)]) -> Response:
+async def get_rule(
+    code: RuleCode, taken: Annotated[Reading[RuleItemQuery], reading(RuleItemQuery, Capability.READ_PLAN)]
+) -> Response:
     """规则的参数、依据的原文短语,以及对原文未明之处的理解。"""
     return answer(await rules.get_rule(taken.reader, code, taken.query, taken.known, now=taken.now))

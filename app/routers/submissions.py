@@ -3,9 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Response
+from fastapi import APIRouter, Path, Response
 
-from app.deps import Reading, Taking, TakingDep, WritingDep, query_parameters, reading, taking
+from app.deps import Reading, Taking, Writing, query_parameters, reading, taking, writing
+from app.domain.permissions import Capability
 from app.errors import (
     AmbiguousError,
     ConflictError,
@@ -16,9 +17,9 @@ from app.errors import (
     UnknownUnitError,
     WrongStepError,
 )
-from app.rendering import Known
 from app.routers.answers import answer, done, read_answers, step_answers, write_answers
 from app.routers.bodies import JsonRoute
+from app.routers.matching import MatchDep
 from app.schemas.base import NoQuery, PeriodCode, UnitFilter
 from app.schemas.submission import (
     BatchCreate,
@@ -44,17 +45,10 @@ from app.services import batches, steps, submission_reads
 router = APIRouter(route_class=JsonRoute, tags=["submissions"])
 
 SubmissionId = Annotated[UUID, Path(description="报送编号(UUIDv7)")]
-Match = Annotated[
-    str | None, Header(alias="If-Match", description="读取时的 ETag;已被他人更改则返回 412", max_length=2000)
-]
+Reporting = Annotated[Taking[NoQuery], taking(NoQuery, Capability.REPORT)]
+Stepping = Annotated[Writing[NoQuery], writing(NoQuery, Capability.REPORT)]
+Certifying = Annotated[Writing[NoQuery], writing(NoQuery, Capability.CERTIFY)]
 STEP_ANSWERS = step_answers(NotFoundError, WrongStepError, PreconditionError, UnknownUnitError, AmbiguousError)
-
-
-async def _match(header: Match = None) -> Known | None:
-    return None if header is None else Known.parse(header)
-
-
-MatchDep = Annotated[Known | None, Depends(_match)]
 
 
 @router.post(
@@ -64,9 +58,9 @@ MatchDep = Annotated[Known | None, Depends(_match)]
     response_model=SubmissionRead,
     responses=write_answers(ConflictError),
 )
-async def create_submission(report: SubmissionCreate, taken: TakingDep) -> Response:
+async def create_submission(report: SubmissionCreate, taken: Reporting) -> Response:
     """一个单位就一项任务报一期的进度。submit 为 false 只存草稿;有疑点照样接受,疑点列在 warnings 中。"""
-    shown, etag = await batches.create_submission(taken.intake, report, now=taken.now)
+    shown, etag = await batches.create_submission(taken.intake, report, now=taken.now, caller=taken.caller)
     return done(shown, status=201, etag=etag, location=f"/api/v1/submissions/{shown.id}")
 
 
@@ -77,11 +71,13 @@ async def create_submission(report: SubmissionCreate, taken: TakingDep) -> Respo
     responses=step_answers(),
     openapi_extra=query_parameters(BatchQuery),
 )
-async def create_submissions(batch: BatchCreate, taken: Annotated[Taking[BatchQuery], taking(BatchQuery)]) -> Response:
+async def create_submissions(
+    batch: BatchCreate, taken: Annotated[Taking[BatchQuery], taking(BatchQuery, Capability.REPORT)]
+) -> Response:
     """至多 500 份,逐份给出结果;atomic=true 全部接受或全部不接受,dry_run=true 只检查不写入。"""
     query = taken.query
     outcome = await batches.create_submissions(
-        taken.db, batch.items, atomic=query.atomic, dry_run=query.dry_run, now=taken.now
+        taken.db, batch.items, atomic=query.atomic, dry_run=query.dry_run, now=taken.now, caller=taken.caller
     )
     return done(outcome)
 
@@ -93,9 +89,11 @@ async def create_submissions(batch: BatchCreate, taken: Annotated[Taking[BatchQu
     responses=read_answers(InvalidCursorError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
     openapi_extra=query_parameters(SubmissionQuery),
 )
-async def list_submissions(taken: Annotated[Reading[SubmissionQuery], reading(SubmissionQuery)]) -> Response:
+async def list_submissions(
+    taken: Annotated[Reading[SubmissionQuery], reading(SubmissionQuery, Capability.READ_PROGRESS)],
+) -> Response:
     """按方案、任务、单位、仗、报送期、状态筛选,每份给出最新版本的内容。"""
-    return answer(await submission_reads.list_submissions(taken.reader, taken.query, taken.known))
+    return answer(await submission_reads.list_submissions(taken.reader, taken.query, taken.known, caller=taken.caller))
 
 
 @router.get(
@@ -104,9 +102,12 @@ async def list_submissions(taken: Annotated[Reading[SubmissionQuery], reading(Su
     response_model=SubmissionRead,
     responses=read_answers(NotFoundError),
 )
-async def get_submission(id: SubmissionId, taken: Annotated[Reading[NoQuery], reading(NoQuery)]) -> Response:  # noqa: A002
+async def get_submission(
+    id: SubmissionId,  # noqa: A002
+    taken: Annotated[Reading[NoQuery], reading(NoQuery, Capability.READ_PROGRESS)],
+) -> Response:
     """最新版本的内容、现行版本号、疑点与当前允许的步骤。"""
-    return answer(await submission_reads.get_submission(taken.reader, id, taken.known))
+    return answer(await submission_reads.get_submission(taken.reader, id, taken.known, caller=taken.caller))
 
 
 @router.patch(
@@ -116,10 +117,10 @@ async def edit_submission(
     id: SubmissionId,  # noqa: A002
     report: SubmissionPatch,
     match: MatchDep,
-    taken: WritingDep,
+    taken: Stepping,
 ) -> Response:
     """以新内容取代;已报送的须先退回,已认定的须更正。"""
-    shown, etag = await steps.edit_submission(taken.db, id, report, match=match, now=taken.now)
+    shown, etag = await steps.edit_submission(taken.db, id, report, match=match, now=taken.now, caller=taken.caller)
     return done(shown, etag=etag)
 
 
@@ -128,10 +129,10 @@ async def submit_submission(
     id: SubmissionId,  # noqa: A002
     step: SubmitStep,
     match: MatchDep,
-    taken: WritingDep,
+    taken: Stepping,
 ) -> Response:
     """把草稿或被退回的报送交上去,等待评估认定。"""
-    shown, etag = await steps.submit_submission(taken.db, id, step, match=match, now=taken.now)
+    shown, etag = await steps.submit_submission(taken.db, id, step, match=match, now=taken.now, caller=taken.caller)
     return done(shown, etag=etag)
 
 
@@ -142,10 +143,12 @@ async def certify_submission(
     id: SubmissionId,  # noqa: A002
     step: CertifyStep,
     match: MatchDep,
-    taken: WritingDep,
+    taken: Certifying,
 ) -> Response:
     """认定即为报出;认定单位不得认定本单位报送的数据。"""
-    shown, etag = await steps.certify_submission(taken.db, taken.reader, id, step, match=match, now=taken.now)
+    shown, etag = await steps.certify_submission(
+        taken.db, taken.reader, id, step, match=match, now=taken.now, caller=taken.caller
+    )
     return done(shown, etag=etag)
 
 
@@ -154,10 +157,12 @@ async def return_submission(
     id: SubmissionId,  # noqa: A002
     step: ReturnStep,
     match: MatchDep,
-    taken: WritingDep,
+    taken: Certifying,
 ) -> Response:
     """说明理由退回报送单位;认定单位从不改动数据。"""
-    shown, etag = await steps.return_submission(taken.db, taken.reader, id, step, match=match, now=taken.now)
+    shown, etag = await steps.return_submission(
+        taken.db, taken.reader, id, step, match=match, now=taken.now, caller=taken.caller
+    )
     return done(shown, etag=etag)
 
 
@@ -166,10 +171,12 @@ async def correct_submission(
     id: SubmissionId,  # noqa: A002
     correction: CorrectionCreate,
     match: MatchDep,
-    taken: WritingDep,
+    taken: Stepping,
 ) -> Response:
     """已认定的内容不变,更正是新的版本,认定后才取代旧的。"""
-    shown, etag = await steps.correct_submission(taken.db, id, correction, match=match, now=taken.now)
+    shown, etag = await steps.correct_submission(
+        taken.db, id, correction, match=match, now=taken.now, caller=taken.caller
+    )
     return done(shown, etag=etag)
 
 
@@ -179,9 +186,9 @@ async def correct_submission(
     response_model=BatchRead,
     responses=step_answers(UnknownUnitError, AmbiguousError),
 )
-async def certify_submissions(request: CertificationCreate, taken: WritingDep) -> Response:
+async def certify_submissions(request: CertificationCreate, taken: Certifying) -> Response:
     """一次认定至多 500 份,逐份给出结果;某一份不能认定不影响其余。"""
-    return done(await steps.certify_many(taken.db, taken.reader, request, now=taken.now))
+    return done(await steps.certify_many(taken.db, taken.reader, request, now=taken.now, caller=taken.caller))
 
 
 @router.get(
@@ -190,17 +197,23 @@ async def certify_submissions(request: CertificationCreate, taken: WritingDep) -
     response_model=HistoryRead,
     responses=read_answers(NotFoundError),
 )
-async def get_history(id: SubmissionId, taken: Annotated[Reading[NoQuery], reading(NoQuery)]) -> Response:  # noqa: A002
+async def get_history(
+    id: SubmissionId,  # noqa: A002
+    taken: Annotated[Reading[NoQuery], reading(NoQuery, Capability.READ_PROGRESS)],
+) -> Response:
     """全部版本与全部步骤:谁、何时、为何。"""
-    return answer(await submission_reads.get_history(taken.reader, id, taken.known))
+    return answer(await submission_reads.get_history(taken.reader, id, taken.known, caller=taken.caller))
 
 
 @router.get(
     "/submissions/{id:uuid}/receipt", summary="回执", response_model=ReceiptRead, responses=read_answers(NotFoundError)
 )
-async def get_receipt(id: SubmissionId, taken: Annotated[Reading[NoQuery], reading(NoQuery)]) -> Response:  # noqa: A002
+async def get_receipt(
+    id: SubmissionId,  # noqa: A002
+    taken: Annotated[Reading[NoQuery], reading(NoQuery, Capability.READ_PROGRESS)],
+) -> Response:
     """服务器时刻、内容的 SHA-256、对应的应报与期限、是否按时、迟在哪一环节。"""
-    return answer(await submission_reads.get_receipt(taken.reader, id, taken.known, now=taken.now))
+    return answer(await submission_reads.get_receipt(taken.reader, id, taken.known, now=taken.now, caller=taken.caller))
 
 
 @router.get(
@@ -210,10 +223,10 @@ async def get_receipt(id: SubmissionId, taken: Annotated[Reading[NoQuery], readi
     responses=read_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
 async def get_form(
-    code: UnitFilter, period: PeriodCode, taken: Annotated[Reading[NoQuery], reading(NoQuery)]
+    code: UnitFilter, period: PeriodCode, taken: Annotated[Reading[NoQuery], reading(NoQuery, Capability.READ_PROGRESS)]
 ) -> Response:
     """该单位该期应报的每项任务,附已有的报送;尚无的为 null。"""
-    return answer(await batches.get_form(taken.reader, code, period, taken.known))
+    return answer(await batches.get_form(taken.reader, code, period, taken.known, caller=taken.caller))
 
 
 @router.put(
@@ -222,6 +235,6 @@ async def get_form(
     response_model=BatchRead,
     responses=step_answers(ConflictError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
-async def put_form(code: UnitFilter, period: PeriodCode, form: FormWrite, taken: TakingDep) -> Response:
+async def put_form(code: UnitFilter, period: PeriodCode, form: FormWrite, taken: Reporting) -> Response:
     """整份在一个事务内接受:有一项不能接受,全部不接受。草稿与被退回的以新内容取代。"""
-    return done(await batches.put_form(taken.db, taken.reader, code, period, form, now=taken.now))
+    return done(await batches.put_form(taken.db, taken.reader, code, period, form, now=taken.now, caller=taken.caller))

@@ -150,7 +150,9 @@ class CertifyStep(BaseModel):
 
     model_config = _STRICT
 
-    by: UnitFilter = Field(description="评估认定单位;不得认定本单位报送的", examples=["县统计局"])
+    by: UnitFilter | None = Field(
+        default=None, description="评估认定单位,须为您所代表的;只代表一个单位时可省略", examples=["县统计局"]
+    )
     reason: Said | None = Field(default=None, description="说明")
 
 
@@ -159,7 +161,9 @@ class ReturnStep(BaseModel):
 
     model_config = _STRICT
 
-    by: UnitFilter = Field(description="评估认定单位", examples=["县统计局"])
+    by: UnitFilter | None = Field(
+        default=None, description="评估认定单位,须为您所代表的;只代表一个单位时可省略", examples=["县统计局"]
+    )
     reason: Said = Field(description="退回理由")
 
 
@@ -238,7 +242,9 @@ class SubmissionRead(Read):
     submitted_at: Instant | None = Field(description="报送时刻(服务器时间)")
     certified_at: Instant | None = Field(description="认定即报出时刻(服务器时间)")
     content_hash: str = Field(description="内容的 SHA-256")
-    allowed_actions: list[SubmissionAction] = Field(description="当前状态允许的步骤")
+    allowed_actions: list[SubmissionAction] = Field(
+        description="您现在可以采取的步骤:既为当前状态所允许,又在您的权限之内"
+    )
 
 
 class SubmissionPage(PageRead[SubmissionRead]):
@@ -261,7 +267,7 @@ class BatchResult(Read):
     """What became of one report of a batch."""
 
     index: int = Field(description="在请求中的次序,从 0 起")
-    status: int = Field(description="该条的状态码:201 已创建,200 检查通过(dry_run),409、422 未接受")
+    status: int = Field(description="该条的状态码:201 已创建,200 已完成或检查通过(dry_run),403、404、409、422 未接受")
     id: UUID | None = Field(description="报送编号;未创建为 null")
     warnings: list[WarningRead] = Field(description="疑点")
     errors: list[dict[str, str]] = Field(description="未接受的原因:pointer、code、detail")

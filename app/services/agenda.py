@@ -39,9 +39,11 @@ from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render, tag_of
 from app.schemas.agenda import CalendarQuery, DeadlinePage, DeadlineQuery, DeadlineRead, OutstandingRead
 from app.schemas.task import UnitRef
+from app.services.caller import Caller
 from app.services.deadlines import effective_due, status_at, was_waived
 from app.services.reader import Reader, decoded, equal_to, key_of, page_request
 from app.services.units import resolve_unit
+from app.services.visible_rows import seen_conditions, seen_filter
 
 __all__ = ["get_calendar", "list_deadlines"]
 
@@ -121,11 +123,14 @@ _LISTING = Listing(
         "plan": _OWED.c.plan_id == key_of(Plan, "plan"),
         "battle": _OWED.c.battle_id == key_of(Battle, "battle"),
         "unit": _OWED.c.unit_id == bindparam("unit"),
+        **seen_conditions(plan=_OWED.c.plan_id, unit=_OWED.c.unit_id, battle=_OWED.c.battle_id),
     },
 )
+_SEEN = seen_conditions(plan=Obligation.plan_id, unit=Obligation.unit_id, battle=Obligation.battle_id)
 _OUTSTANDING_IF: Mapping[str, ColumnElement[bool]] = {
     "battle": Obligation.battle_id == key_of(Battle, "battle"),
     "unit": Obligation.unit_id == bindparam("unit"),
+    **_SEEN,
 }
 _RULE_KNOWN = Query(
     select(func.count())
@@ -141,7 +146,9 @@ _PLAN_KNOWN = Query(select(func.count()).select_from(Plan).where(Plan.code == bi
 _UNIT = Query(select(Unit.code, Unit.name).where(Unit.id == bindparam("unit")))
 
 
-async def list_deadlines(reader: Reader, query: DeadlineQuery, known: Known, *, now: datetime) -> Rendered:
+async def list_deadlines(
+    reader: Reader, query: DeadlineQuery, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """One page of due instants, each with who still owed what at ``query.as_of`` (default ``now``).
 
     Raises:
@@ -154,6 +161,7 @@ async def list_deadlines(reader: Reader, query: DeadlineQuery, known: Known, *, 
     filters = equal_to(query, "rule", "plan", "battle")
     if query.unit is not None:
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=query.battle or query.plan)}
+    filters |= seen_filter(caller.visibility)
     always = {"as_of": as_of, "since": since, "until": until}
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters, always=always)
     if not page.rows:
@@ -285,6 +293,7 @@ def _calendar_query(active: frozenset[str]) -> Query:
         "rule": Obligation.rule_id.in_(select(Rule.id).where(Rule.code == bindparam("rule"))),
         "plan": Obligation.plan_id == key_of(Plan, "plan"),
         "unit": Obligation.unit_id == bindparam("unit"),
+        **_SEEN,
     }
     extended_at = (
         select(func.max(Extension.granted_at))
@@ -358,20 +367,24 @@ def _concerned(role: RuleUnitRole) -> Any:
     )
 
 
-async def get_calendar(reader: Reader, query: CalendarQuery, known: Known, *, now: datetime) -> Rendered:
+async def get_calendar(
+    reader: Reader, query: CalendarQuery, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """The deadlines of a unit, or of anybody, as an iCalendar object that stays the same until its data changes.
 
     Raises:
         UnknownReferenceError: no such rule or plan.
-        UnknownUnitError: the unit means none.
-        AmbiguousError: the unit means several.
+        UnknownUnitError, AmbiguousError: the unit means none or several.
     """
     values: dict[str, Any] = {name: value for name in ("rule", "plan") if (value := getattr(query, name)) is not None}
     unit: Record | None = None
     if query.unit is not None:
         values["unit"] = await resolve_unit(reader, query.unit, scope=query.plan)
         unit = await reader.pool.fetch_row(_UNIT, unit=values["unit"])
-    rows = await reader.pool.fetch(_calendar_query(frozenset(values)), **values, as_of=query.as_of or now)
+    seen = seen_filter(caller.visibility)
+    asked = _calendar_query(frozenset(values) | frozenset(seen))
+    values |= {name: value for condition in seen.values() for name, value in condition.items()}
+    rows = await reader.pool.fetch(asked, **values, as_of=query.as_of or now)
     if not rows:
         await _refuse_unknown(reader, query.rule, query.plan)
     whose = unit["name"] if unit else query.plan or ""

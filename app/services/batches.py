@@ -8,6 +8,7 @@ from uuid import UUID
 import orjson
 
 from app.db import Database
+from app.domain.permissions import Capability
 from app.domain.progress import ReportWarning
 from app.domain.workflow import SubmissionAction, SubmissionState, allowed
 from app.errors import Fault, InvalidRequestError
@@ -21,12 +22,24 @@ from app.schemas.submission import (
     SubmitStep,
 )
 from app.services import steps, submission_reads
+from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
 from app.services.intake import Intake
 from app.services.reader import Reader
 from app.services.submission_reads import received
-from app.services.submissions import About, Report, Taken, about, refuse, take, take_known
-from app.services.units import resolve_unit, unit_named
+from app.services.submissions import (
+    FORBIDDEN,
+    About,
+    Cleared,
+    Report,
+    Taken,
+    about,
+    is_cleared,
+    refuse,
+    take,
+    take_known,
+)
+from app.services.units import unit_named
 
 __all__ = ["create_submission", "create_submissions", "get_form", "put_form"]
 
@@ -41,31 +54,34 @@ class _Result(TypedDict):
     errors: Sequence[Mapping[str, str]]
 
 
-async def create_submission(intake: Intake, given: SubmissionCreate, *, now: datetime) -> tuple[SubmissionRead, str]:
+async def create_submission(
+    intake: Intake, given: SubmissionCreate, *, now: datetime, caller: Caller
+) -> tuple[SubmissionRead, str]:
     """Take one report in.
 
     Raises:
         ConflictError: there is one already; its id is in ``existing``.
+        ForbiddenError: the caller may not report for the unit.
         InvalidRequestError: the report is refused.
     """
-    report = _report(given, now)
+    report = _report(given, now, caller)
     taken = await intake.take(report)
     refuse(taken)
     return received(report, taken)
 
 
-def _report(given: SubmissionCreate, now: datetime) -> Report:
-    return Report(given.task, given.unit, given.period, given.submit, given, now)
+def _report(given: SubmissionCreate, now: datetime, caller: Caller) -> Report:
+    return Report(given.task, given.unit, given.period, given.submit, given, now, caller)
 
 
 async def create_submissions(
-    db: Database, given: Sequence[SubmissionCreate], *, atomic: bool, dry_run: bool, now: datetime
+    db: Database, given: Sequence[SubmissionCreate], *, atomic: bool, dry_run: bool, now: datetime, caller: Caller
 ) -> bytes:
     """Take a batch in, each report with its own result; with ``atomic`` all or none, with ``dry_run`` none.
 
     What became of it is the JSON of a :class:`~app.schemas.submission.BatchRead`.
     """
-    reports = [_report(one, now) for one in given]
+    reports = [_report(one, now, caller) for one in given]
     taken = await take(db, reports, write=not dry_run, atomic=atomic)
     results = [_result(index, one, dry_run=dry_run) for index, one in enumerate(taken)]
     accepted = sum(not one.faults for one in taken)
@@ -74,36 +90,42 @@ async def create_submissions(
     return _written(accepted, results)
 
 
-async def get_form(reader: Reader, unit: str, period: str, known: Known) -> Rendered:
+async def get_form(reader: Reader, unit: str, period: str, known: Known, *, caller: Caller) -> Rendered:
     """Every task that a unit owes a report on for a period, with its submission or null.
 
     Raises:
         UnknownUnitError, AmbiguousError: the unit means none or several.
         UnknownReferenceError: the period is none.
+        NotFoundError: it is a form that the caller may not see.
     """
-    key = await resolve_unit(reader, unit, scope=None, at="/path")
-    return await submission_reads.get_form(reader, key, parsed_period(period, "/path/period").code, known)
+    named = await unit_named(reader, unit, scope=None, at="/path")
+    return await submission_reads.get_form(reader, named, parsed_period(period, "/path/period").code, known, caller)
 
 
-async def put_form(db: Database, reader: Reader, unit: str, period: str, form: FormWrite, *, now: datetime) -> bytes:
+async def put_form(
+    db: Database, reader: Reader, unit: str, period: str, form: FormWrite, *, now: datetime, caller: Caller
+) -> bytes:
     """Take the form of a unit in as a whole: drafts and returned reports are replaced, new ones created.
 
     What became of it is the JSON of a :class:`~app.schemas.submission.BatchRead`.
 
     Raises:
         UnknownUnitError, AmbiguousError: the unit means none or several.
+        ForbiddenError: the caller may not report for the unit.
         ConflictError: a report of the form waits for certification or is certified.
         InvalidRequestError: any of the reports is refused; nothing of the form is kept.
     """
     parsed_period(period, "/path/period")
     _refuse_repeated([line.task for line in form.items])
-    reports = [Report(line.task, unit, period, form.submit, line, now) for line in form.items]
+    reports = [Report(line.task, unit, period, form.submit, line, now, caller) for line in form.items]
     concerned = await about(db, reports)
     if any(row["unit_id"] is None for row, _ in concerned):
         # Named by a task of no plan, the unit may be found all the same.
         named = await unit_named(reader, unit, scope=None, at="/path")
         reports = [report._replace(unit=named["code"]) for report in reports]
         concerned = await about(db, reports)
+    # Before anything is told of what is there already.
+    _refuse_others(reports, concerned)
     editable = [index for index, (row, _) in enumerate(concerned) if _is_editable(row["state"])]
     if not editable:
         taken = await take_known(db, reports, concerned, atomic=True)
@@ -143,7 +165,9 @@ async def _put_together(
     for index in sorted(editable, key=lambda index: concerned[index].row["task_id"]):
         identity = concerned[index].row["existing"]
         try:
-            shown = await _replace(db, identity, form.items[index], submit=form.submit, now=now)
+            shown = await _replace(
+                db, identity, form.items[index], submit=form.submit, now=now, caller=reports[index].caller
+            )
         except InvalidRequestError as error:
             faults += _of_item(index, error.faults)
         else:
@@ -151,6 +175,13 @@ async def _put_together(
             results[index] = _Result(index=index, status=200, id=shown.id, warnings=warnings, errors=[])
     refuse(Taken(faults=faults))
     return [results[index] for index in sorted(results)]
+
+
+def _refuse_others(reports: Sequence[Report], concerned: Sequence[About]) -> None:
+    cleared: Cleared = {}
+    for report, (row, _) in zip(reports, concerned, strict=True):
+        if row["unit_id"] is not None and not is_cleared(report.caller, report.task, row["unit"], cleared):
+            raise forbidden(report.caller.actor, Capability.REPORT, row["unit_name"])
 
 
 def _refuse_repeated(tasks: Sequence[str]) -> None:
@@ -164,11 +195,13 @@ def _refuse_repeated(tasks: Sequence[str]) -> None:
         raise InvalidRequestError("同一份表中任务重复", faults=faults)
 
 
-async def _replace(db: Database, identity: UUID, line: FormLine, *, submit: bool, now: datetime) -> SubmissionRead:
+async def _replace(
+    db: Database, identity: UUID, line: FormLine, *, submit: bool, now: datetime, caller: Caller
+) -> SubmissionRead:
     said = SubmissionPatch(**line.model_dump(exclude={"task"}))
-    shown, _ = await steps.edit_submission(db, identity, said, match=None, now=now)
+    shown, _ = await steps.edit_submission(db, identity, said, match=None, now=now, caller=caller)
     if submit:
-        shown, _ = await steps.submit_submission(db, shown.id, SubmitStep(), match=None, now=now)
+        shown, _ = await steps.submit_submission(db, shown.id, SubmitStep(), match=None, now=now, caller=caller)
     return shown
 
 
@@ -205,6 +238,8 @@ def _written(accepted: int, results: Sequence[_Result]) -> bytes:
 
 
 def _status(result: Taken, *, dry_run: bool) -> int:
+    if any(fault.code == FORBIDDEN for fault in result.faults):
+        return 403
     if result.faults:
         already = result.existing is not None or any(fault.code == "already_reported" for fault in result.faults)
         return 409 if already else 422

@@ -6,6 +6,7 @@ were; a past instant is computed from the obligations of the periods asked for.
 
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Date, DateTime, Text, and_, bindparam, case, func, literal, or_, select
@@ -13,14 +14,18 @@ from sqlalchemy import Date, DateTime, Text, and_, bindparam, case, func, litera
 from app.db import Query
 from app.domain.deadlines import ObligationStatus
 from app.domain.periods import Period
+from app.domain.permissions import Capability
 from app.domain.plan import Frequency
+from app.domain.visibility import Visibility
 from app.errors import Fault, InvalidRequestError
 from app.models import Battle, ComplianceCount, Obligation, Plan, Region, Rule, RuleVersion, Task, Unit
 from app.pagination import Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.obligation import ComplianceQuery, ComplianceRead, ComplianceRow, Ratio
+from app.services.caller import Caller, forbidden
 from app.services.deadlines import RuleInForce, ambiguous_rule, parsed_period, rules_in_force, status_at
 from app.services.reader import Reader
+from app.services.visible_rows import seen_conditions, seen_filter, whole_of
 
 __all__ = ["measure_compliance"]
 
@@ -66,6 +71,12 @@ def _scope(table: Any) -> Any:
     )
 
 
+def _seen(table: Any, *, limited: bool) -> list[Any]:
+    """The rows that a caller may see, where it may not see all."""
+    conditions = seen_conditions(plan=table.plan_id, unit=table.unit_id, battle=table.battle_id)
+    return [conditions["seen"]] if limited else []
+
+
 def _query(sums: Any, group: str, figures: dict[str, Any]) -> Query:
     statement, key, name = _named(sums, group)
     statement = statement.add_columns(
@@ -75,7 +86,7 @@ def _query(sums: Any, group: str, figures: dict[str, Any]) -> Query:
     return Query(statement.group_by(key, name).having(figures["expected"] > 0).order_by(key))
 
 
-def _from_counts(group: str) -> Query:
+def _from_counts(group: str, *, limited: bool = False) -> Query:
     table = ComplianceCount
     open_ = table.expected - table.waived - table.on_time - table.late
 
@@ -92,20 +103,20 @@ def _from_counts(group: str) -> Query:
             still(and_(table.due_at < _AS_OF, locked)).label("missed"),
             still(table.due_at >= _AS_OF).label("not_due"),
         )
-        .where(_scope(table))
+        .where(_scope(table), *_seen(table, limited=limited))
         .group_by(by)
         .subquery()
     )
     return _query(sums, group, {column: func.sum(sums.c[column]) for column in _COUNTED})
 
 
-def _from_obligations(group: str) -> Query:
+def _from_obligations(group: str, *, limited: bool = False) -> Query:
     table = Obligation
     judged = (
         select(_by(table, group), status_at().label("status"))
         .select_from(table)
         .join(RuleVersion, and_(RuleVersion.rule_id == table.rule_id, RuleVersion.version == table.rule_version))
-        .where(_scope(table))
+        .where(_scope(table), *_seen(table, limited=limited))
         .subquery()
     )
     # Grouped by status, each is judged once, and not once for every figure.
@@ -134,20 +145,36 @@ _NOW = {group: _from_counts(group) for group in ("unit", "battle", "period", "re
 _THEN = {group: _from_obligations(group) for group in ("unit", "battle", "period", "task", "region")}
 
 
-async def measure_compliance(reader: Reader, query: ComplianceQuery, known: Known, *, now: datetime) -> Rendered:
+_limited_counts = cache(partial(_from_counts, limited=True))
+_limited_obligations = cache(partial(_from_obligations, limited=True))
+
+
+async def measure_compliance(
+    reader: Reader, query: ComplianceQuery, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """The figures of the periods asked for, each rate with its numerator and denominator.
 
+    By unit, whoever sees some units' rows is shown those; anything rolled up over units is shown of plans and battles
+    that are seen whole.
+
     Raises:
+        ForbiddenError: the figures are rolled up over units that the caller does not see.
         UnknownReferenceError: no such rule, or a period that is none.
         InvalidRequestError: the periods are not of the rule's frequency, or the first comes after the last.
         AmbiguousError: several plans have the rule with different frequencies, and ``plan`` was not given.
     """
+    seen = seen_filter(_visibility(query, caller))
     rules = await rules_in_force(reader, query.rule, query.plan)
     first, last = _range(rules, query)
     as_of = query.as_of or now
     live = query.as_of is not None or query.group_by not in _NOW
+    if seen:
+        statement = (_limited_obligations if live else _limited_counts)(query.group_by)
+    else:
+        statement = (_THEN if live else _NOW)[query.group_by]
     found = await reader.pool.fetch(
-        (_THEN if live else _NOW)[query.group_by],
+        statement,
+        **seen.get("seen", {}),
         rule=query.rule,
         plan=query.plan,
         since=first.start,
@@ -167,6 +194,17 @@ async def measure_compliance(reader: Reader, query: ComplianceQuery, known: Know
         explanation=_explain(rules[-1].name, first, last, total),
     )
     return render(answer, known, moving={"as_of"})
+
+
+def _visibility(query: ComplianceQuery, caller: Caller) -> Visibility:
+    """Of what the caller may see, that by which the grouping asked for is complete."""
+    if query.group_by == "unit":
+        return caller.visibility
+    # A task and a battle lie within one battle; periods and regions do not.
+    whole = whole_of(caller.visibility, battles=query.group_by in {"battle", "task"})
+    if whole.nothing:
+        raise forbidden(caller.actor, Capability.READ_PROGRESS, "跨单位的汇总;可用 group_by=unit 查阅本单位")
+    return whole
 
 
 def _range(rules: list[RuleInForce], query: ComplianceQuery) -> tuple[Period, Period]:

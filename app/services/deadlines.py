@@ -34,9 +34,11 @@ from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.obligation import CheckQuery, CheckRead, ObligationPage, ObligationQuery, ObligationRead
 from app.schemas.task import UnitRef
+from app.services.caller import Caller
 from app.services.obligations import due_rule
 from app.services.reader import Reader, decoded, equal_to, key_of, page_request
 from app.services.units import resolve_unit
+from app.services.visible_rows import seen_conditions, seen_filter
 
 __all__ = [
     "RuleInForce",
@@ -174,6 +176,7 @@ _LISTING = Listing(
         "task": Obligation.task_id == key_of(Task, "task"),
         "period": Obligation.period == bindparam("period"),
         "status": status_at() == bindparam("status"),
+        **seen_conditions(plan=Obligation.plan_id, unit=Obligation.unit_id, battle=Obligation.battle_id),
     },
 )
 _RULE = Query(
@@ -270,8 +273,10 @@ def parsed_period(code: str, pointer: str) -> Period:
         raise UnknownReferenceError(str(error), faults=[Fault(pointer, "invalid_period", str(error))]) from None
 
 
-async def list_obligations(reader: Reader, query: ObligationQuery, known: Known, *, now: datetime) -> Rendered:
-    """One page of obligations as they stood at ``query.as_of`` (default ``now``).
+async def list_obligations(
+    reader: Reader, query: ObligationQuery, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
+    """One page of the obligations that the caller may see, as they stood at ``query.as_of`` (default ``now``).
 
     Raises:
         UnknownUnitError: the unit filter means no unit.
@@ -284,6 +289,7 @@ async def list_obligations(reader: Reader, query: ObligationQuery, known: Known,
     if query.unit is not None:
         scope = query.task or query.battle or query.plan
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=scope)}
+    filters |= seen_filter(caller.visibility)
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters, always={"as_of": as_of})
     items = [_obligation(row, as_of) for row in page.rows]
     return render(ObligationPage(items=items, next_cursor=page.next_cursor, total=page.total), known)

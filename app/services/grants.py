@@ -9,9 +9,11 @@ from sqlalchemy import bindparam, select, text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.permissions import Capability, Subject, may_grant_extension, may_grant_waiver
 from app.errors import Fault, InvalidRequestError, UnknownReferenceError
 from app.models import Task
 from app.schemas.obligation import ExtensionCreate, GrantRead, WaiverCreate
+from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period, rule_in_force
 from app.services.reader import Reader
 from app.services.units import resolve_unit
@@ -47,14 +49,17 @@ _WAIVE = Query(
 )
 
 
-async def grant_extension(db: Database, reader: Reader, request: ExtensionCreate, *, now: datetime) -> GrantRead:
+async def grant_extension(
+    db: Database, reader: Reader, request: ExtensionCreate, *, now: datetime, caller: Caller
+) -> GrantRead:
     """Give what one unit owes a later due instant.
 
     Raises:
         UnknownReferenceError: no such rule, period or task, or the unit owes no such report.
+        ForbiddenError: the plan is not one that the caller supervises.
         InvalidRequestError: the new instant is not after the original one.
     """
-    owed, scope = await _owed(db, reader, request)
+    owed, scope = await _owed(db, reader, request, caller)
     latest = max(row["due_at"] for row in owed)
     if request.due_at <= latest:
         detail = f"延期须晚于原定期限 {latest.astimezone(SHANGHAI).isoformat()}"
@@ -70,13 +75,16 @@ async def grant_extension(db: Database, reader: Reader, request: ExtensionCreate
     )
 
 
-async def grant_waiver(db: Database, reader: Reader, request: WaiverCreate, *, now: datetime) -> GrantRead:
+async def grant_waiver(
+    db: Database, reader: Reader, request: WaiverCreate, *, now: datetime, caller: Caller
+) -> GrantRead:
     """Free one unit of a report; one that is waived already keeps its first instant.
 
     Raises:
         UnknownReferenceError: no such rule, period or task, or the unit owes no such report.
+        ForbiddenError: the plan is not one that the caller supervises.
     """
-    owed, scope = await _owed(db, reader, request)
+    owed, scope = await _owed(db, reader, request, caller)
     granted = _decision(request, scope, now)
     await db.fetch(_WAIVE, **granted, kind=request.kind.value)
     return GrantRead(
@@ -88,10 +96,13 @@ async def grant_waiver(db: Database, reader: Reader, request: WaiverCreate, *, n
 
 
 async def _owed(
-    db: Database, reader: Reader, request: ExtensionCreate | WaiverCreate
+    db: Database, reader: Reader, request: ExtensionCreate | WaiverCreate, caller: Caller
 ) -> tuple[list[Any], dict[str, Any]]:
     """The obligations a decision is about, locked, and what they have in common."""
     rule = await rule_in_force(reader, request.rule, request.plan, at="/body")
+    may = may_grant_extension if isinstance(request, ExtensionCreate) else may_grant_waiver
+    if not may(caller.actor, Subject(rule.plan)):
+        raise forbidden(caller.actor, Capability.GRANT, rule.plan)
     scope: dict[str, Any] = {
         "unit": await resolve_unit(reader, request.unit, scope=rule.plan, at="/body"),
         "rule": rule.key,

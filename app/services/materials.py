@@ -9,15 +9,18 @@ from sqlalchemy import Text, Uuid, bindparam, cast, select, text
 from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.periods import period_of
+from app.domain.permissions import Capability, Subject, may_file_material
 from app.domain.plan import Frequency, RuleKind
 from app.errors import Fault, UnknownReferenceError
 from app.models import Material, Plan, Rule, Unit
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.material import MaterialCreate, MaterialPage, MaterialQuery, MaterialRead, MaterialReceipt
+from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period, rule_in_force
 from app.services.reader import Reader, equal_to, key_of, page_request
-from app.services.units import resolve_unit
+from app.services.units import resolve_unit, unit_named
+from app.services.visible_rows import seen_conditions, seen_filter
 
 __all__ = ["list_materials", "receive_material"]
 
@@ -48,6 +51,7 @@ _LISTING = Listing(
         "plan": Rule.plan_id == key_of(Plan, "plan"),
         "unit": Material.unit_id == bindparam("unit"),
         "period": Material.period == bindparam("period"),
+        **seen_conditions(plan=Rule.plan_id, unit=Material.unit_id),
     },
 )
 
@@ -78,18 +82,24 @@ _FILE = Query(
 _BY_ID = Query(_COLUMNS.where(Material.id == bindparam("id", type_=Uuid)))
 
 
-async def receive_material(db: Database, reader: Reader, request: MaterialCreate, *, now: datetime) -> MaterialReceipt:
+async def receive_material(
+    db: Database, reader: Reader, request: MaterialCreate, *, now: datetime, caller: Caller
+) -> MaterialReceipt:
     """Take a text in; the one that completes what the period asks for files the obligation.
 
     Raises:
         UnknownReferenceError: no such rule or period, the rule asks for no material, the unit owes none, the period
             lies ahead, or it is locked and has no extension.
         UnknownUnitError, AmbiguousError: the unit means none or several.
+        ForbiddenError: the caller may not file for the unit.
     """
     rule = await rule_in_force(reader, request.rule, request.plan, at="/body")
     if await db.fetch_value(_KIND, rule=rule.key) != RuleKind.MATERIAL.value:
         raise _refusal("not_material", f"{rule.code}({rule.name})不是材料报送规则", "/body/rule")
-    unit = await resolve_unit(reader, request.unit, scope=rule.plan, at="/body")
+    named = await unit_named(reader, request.unit, scope=rule.plan, at="/body")
+    if not may_file_material(caller.actor, Subject(rule.plan, unit=named["code"])):
+        raise forbidden(caller.actor, Capability.FILE_MATERIAL, named["name"])
+    unit: int = named["id"]
     today = now.astimezone(SHANGHAI).date()
     newest = rule.schedule()
     period = (
@@ -116,8 +126,8 @@ async def receive_material(db: Database, reader: Reader, request: MaterialCreate
     return MaterialReceipt(**dict(_material(row)), received=received, required=required)
 
 
-async def list_materials(reader: Reader, query: MaterialQuery, known: Known) -> Rendered:
-    """One page of materials, oldest first.
+async def list_materials(reader: Reader, query: MaterialQuery, known: Known, *, caller: Caller) -> Rendered:
+    """One page of the materials that the caller may see, oldest first.
 
     Raises:
         UnknownUnitError, AmbiguousError: the unit filter means none or several.
@@ -128,7 +138,9 @@ async def list_materials(reader: Reader, query: MaterialQuery, known: Known) -> 
         filters["period"] = {"period": parsed_period(query.period, "/query/period").code}
     if query.unit is not None:
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=query.plan)}
-    page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters)
+    page = await _LISTING.page(
+        reader.pool, page_request(query, sort=query.sort), {**filters, **seen_filter(caller.visibility)}
+    )
     items = [_material(row) for row in page.rows]
     return render(MaterialPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 

@@ -8,6 +8,8 @@ from sqlalchemy import DateTime, Text, and_, bindparam, cast, func, literal, sel
 
 from app.db import Query
 from app.domain.periods import parse_period
+from app.domain.permissions import Capability, Subject
+from app.domain.plan import battle_of, plan_of
 from app.domain.progress import Light, Stage, Thresholds, deviation, light, schedule_progress
 from app.errors import NotFoundError
 from app.models import (
@@ -25,6 +27,7 @@ from app.rendering import Known, Rendered, exact, render
 from app.schemas.base import AsOfQuery
 from app.schemas.progress import ProgressPoint, RollUpRead, TaskProgressRead
 from app.schemas.task import UnitRef
+from app.services.caller import Caller, forbidden
 from app.services.reader import Reader, decoded
 from app.services.standing import (
     at_instant,
@@ -139,8 +142,10 @@ _OF_BATTLE = _roll_up(Battle, Task.battle_id, Target.battle_id)
 _OF_PLAN = _roll_up(Plan, Task.plan_id, Target.plan_id)
 
 
-async def get_task_progress(reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime) -> Rendered:
-    """The reports on a task as they stood at ``query.as_of`` (default ``now``), period by period.
+async def get_task_progress(
+    reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
+    """The reports on a task that the caller may see, as they stood at ``query.as_of`` (default ``now``), in order.
 
     Raises:
         NotFoundError: no task has this code.
@@ -148,7 +153,8 @@ async def get_task_progress(reader: Reader, code: str, query: AsOfQuery, known: 
     rows = await reader.pool.fetch(_SERIES, code=code, **at_instant(query.as_of or now))
     if not rows and await reader.pool.fetch_value(_TASK, code=code) is None:
         raise NotFoundError(f"没有任务 {code}")
-    return render(TaskProgressRead(task=code, items=[_point(row) for row in rows]), known)
+    points = [_point(row) for row in rows if caller.sees(Subject(plan_of(code), battle_of(code), row["unit"]))]
+    return render(TaskProgressRead(task=code, items=points), known)
 
 
 def _point(row: Any) -> ProgressPoint:
@@ -170,22 +176,35 @@ def _point(row: Any) -> ProgressPoint:
     )
 
 
-async def roll_up_battle(reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime) -> Rendered:
+async def roll_up_battle(
+    reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """How far a battle was at ``query.as_of`` (default ``now``).
 
     Raises:
         NotFoundError: no battle has this code.
+        ForbiddenError: the caller does not see the whole battle.
     """
+    _demand_whole(caller, Subject(plan_of(code), code))
     return await _rolled_up(reader, _OF_BATTLE, code, known, as_of=query.as_of or now, missing=f"没有仗 {code}")
 
 
-async def roll_up_plan(reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime) -> Rendered:
+async def roll_up_plan(
+    reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """How far a plan was at ``query.as_of`` (default ``now``).
 
     Raises:
         NotFoundError: no plan has this code.
+        ForbiddenError: the caller does not see the whole plan.
     """
+    _demand_whole(caller, Subject(code))
     return await _rolled_up(reader, _OF_PLAN, code, known, as_of=query.as_of or now, missing=f"没有总体方案 {code}")
+
+
+def _demand_whole(caller: Caller, whole: Subject) -> None:
+    if not caller.sees(whole):
+        raise forbidden(caller.actor, Capability.READ_PROGRESS, "跨单位的汇总")
 
 
 async def _rolled_up(

@@ -10,7 +10,8 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.owing import reporters
-from app.domain.plan import AssignmentRole, UnitKind
+from app.domain.permissions import Capability, Subject, may_set_schedule
+from app.domain.plan import AssignmentRole, UnitKind, battle_of, plan_of
 from app.domain.progress import refuse_schedule, stretches
 from app.errors import Fault, InvalidRequestError, NotFoundError, PreconditionError, UnknownReferenceError
 from app.models import Obligation, ProgressSchedule, ScheduleStretch, Task, Unit
@@ -18,6 +19,7 @@ from app.rendering import Known, Rendered, exact, render
 from app.schemas.base import AsOfQuery
 from app.schemas.schedule import SchedulePoint, ScheduleQuery, ScheduleWrite, TaskSchedulesRead, UnitScheduleRead
 from app.schemas.task import UnitRef
+from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
 from app.services.obligations import brackets_of_tasks
 from app.services.reader import Reader, decoded
@@ -97,8 +99,10 @@ _KEEP = Query(
 )
 
 
-async def list_schedules(reader: Reader, code: str, query: ScheduleQuery, known: Known, *, now: datetime) -> Rendered:
-    """The schedules of the units that report on a task, as they were at ``query.as_of`` (default ``now``).
+async def list_schedules(
+    reader: Reader, code: str, query: ScheduleQuery, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
+    """The schedules for a task that the caller may see, as they were at ``query.as_of`` (default ``now``).
 
     Raises:
         NotFoundError: no task has this code.
@@ -107,12 +111,12 @@ async def list_schedules(reader: Reader, code: str, query: ScheduleQuery, known:
     task = await _task(reader, code)
     unit = None if query.unit is None else await resolve_unit(reader, query.unit, scope=code)
     rows = await _rows(reader, task, query.as_of or now)
-    items = [_schedule(code, row) for row in rows if unit in {None, row["id"]}]
+    items = [_schedule(code, row) for row in rows if unit in {None, row["id"]} and caller.sees(_subject(code, row))]
     return render(TaskSchedulesRead(task=code, items=items), known)
 
 
 async def get_schedule(
-    reader: Reader, code: str, unit: str, query: AsOfQuery, known: Known, *, now: datetime
+    reader: Reader, code: str, unit: str, query: AsOfQuery, known: Known, *, now: datetime, caller: Caller
 ) -> Rendered:
     """The schedule of one unit for a task, as it was at ``query.as_of`` (default ``now``).
 
@@ -120,9 +124,12 @@ async def get_schedule(
         NotFoundError: no task has this code.
         UnknownUnitError, AmbiguousError: the unit means none or several.
         UnknownReferenceError: the unit does not report on the task.
+        NotFoundError: it is not for the caller to see.
     """
     task = await _task(reader, code)
     row = await _row(reader, code, task, unit, query.as_of or now)
+    if not caller.sees(_subject(code, row)):
+        raise NotFoundError(f"没有可查阅的“{unit}”对任务 {code} 的序时进度")
     return render(_schedule(code, row), known)
 
 
@@ -135,11 +142,13 @@ async def put_schedule(
     *,
     match: Known | None,
     now: datetime,
+    caller: Caller,
 ) -> Rendered:
     """Set the schedule of a unit for a task from ``now`` on; without points it is even again.
 
     Raises:
         NotFoundError, UnknownUnitError, AmbiguousError, UnknownReferenceError: as for :func:`get_schedule`.
+        ForbiddenError: the caller does not report for the unit.
         PreconditionError: the schedule has changed since the caller read it.
         InvalidRequestError: the points make no schedule of the plan year.
     """
@@ -147,6 +156,8 @@ async def put_schedule(
     if task is None:
         raise NotFoundError(f"没有任务 {code}")
     row = await _row(reader, code, task["id"], unit, now)
+    if not may_set_schedule(caller.actor, _subject(code, row)):
+        raise forbidden(caller.actor, Capability.SET_SCHEDULE, row["name"])
     key = {"task": task["id"], "unit": row["id"]}
     newest = await db.fetch_value(_NEWEST, **key)
     if match is not None and (newest != row["version"] or render(_schedule(code, row), match).body is not None):
@@ -205,6 +216,10 @@ def _checked(year: int, wanted: ScheduleWrite) -> list[tuple[date, Decimal]]:
         faults = [Fault(f"/body/points/{one.place}/{one.field}", one.code, one.detail) for one in refused]
         raise InvalidRequestError("未接受: " + ";".join(fault.detail for fault in faults[:3]), faults=faults)
     return sorted(points)
+
+
+def _subject(code: str, row: Record) -> Subject:
+    return Subject(plan_of(code), battle_of(code), row["code"])
 
 
 def _schedule(code: str, row: Record) -> UnitScheduleRead:

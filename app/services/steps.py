@@ -5,6 +5,7 @@ statement takes the step with all of them.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,9 @@ from sqlalchemy import text
 
 from app.db import Database, Query
 from app.domain.periods import parse_period
+from app.domain.permissions import Capability, Subject, may_certify, may_report, may_return
+from app.domain.plan import battle_of, plan_of
+from app.domain.roles import Role
 from app.domain.workflow import SubmissionAction, SubmissionState, apply
 from app.domain.workflow import WrongStepError as WrongStep
 from app.errors import AppError, Fault, InvalidRequestError, NotFoundError, PreconditionError, WrongStepError
@@ -29,6 +33,7 @@ from app.schemas.submission import (
     SubmissionRead,
     SubmitStep,
 )
+from app.services.caller import Caller, forbidden
 from app.services.reader import Reader
 from app.services.report_checks import (
     AIM,
@@ -40,9 +45,9 @@ from app.services.report_checks import (
     previous_of,
     warnings_of,
 )
-from app.services.submission_reads import etag_of, read_submission
+from app.services.submission_reads import is_known, read_submission
 from app.services.submissions import revision_of
-from app.services.units import resolve_unit
+from app.services.units import unit_named
 
 __all__ = [
     "certify_many",
@@ -63,7 +68,8 @@ _LOCK = Query(
 _CASES = Query(
     text(f"""
     SELECT s.task_id, s.id, s.unit_id, s.period, s.period_start, s.state, s.revision, s.certified_revision, s.version,
-           t.code AS task, u.code AS unit, {LIMITS} AS limits, {points_of("s.task_id", "s.unit_id")} AS points,
+           t.code AS task, u.code AS unit, u.name AS unit_name,
+           {LIMITS} AS limits, {points_of("s.task_id", "s.unit_id")} AS points,
            q.submission_id AS previous_id, q.revision AS previous_revision, q.percent_complete AS previous_percent,
            o.id AS obligation_id, greatest(o.lock_at, o.effective_due_at) AS lock_at, r.submitted_at,
            ARRAY(SELECT c.unit_id FROM rule_units c WHERE c.rule_id = o.rule_id AND c.role = 'certifier') AS certifiers
@@ -162,72 +168,87 @@ Answer = tuple[SubmissionRead, str]
 
 
 async def edit_submission(
-    db: Database, identity: UUID, report: ReportWrite, *, match: Known | None, now: datetime
+    db: Database, identity: UUID, report: ReportWrite, *, match: Known | None, now: datetime, caller: Caller
 ) -> Answer:
     """Replace what a draft, or a report that was returned, says.
 
     Raises:
-        NotFoundError: there is none of this id.
+        NotFoundError: there is none of this id that the caller may see.
+        ForbiddenError: the caller may not take this step.
         PreconditionError: it has changed since the caller read it.
         WrongStepError: it is neither a draft nor returned.
         InvalidRequestError: the report contradicts itself.
     """
-    case = await _case(db, identity, match)
+    case = await _own_case(db, identity, match, caller)
     to_state = _to_state(case, SubmissionAction.EDIT)
     await _keep_content(db, case, report, revision=case["revision"], submitted_at=None, now=now)
     await _take_step(db, [case], SubmissionAction.EDIT, to_state, now=now)
-    return await read_submission(db, identity)
+    return await read_submission(db, identity, caller)
 
 
 async def submit_submission(
-    db: Database, identity: UUID, step: SubmitStep, *, match: Known | None, now: datetime
+    db: Database, identity: UUID, step: SubmitStep, *, match: Known | None, now: datetime, caller: Caller
 ) -> Answer:
     """Hand a draft in.
 
     Raises:
-        NotFoundError, PreconditionError, WrongStepError: as for :func:`edit_submission`.
+        NotFoundError, ForbiddenError, PreconditionError, WrongStepError: as for :func:`edit_submission`.
         InvalidRequestError: the period is locked.
     """
-    case = await _case(db, identity, match)
+    case = await _own_case(db, identity, match, caller)
     to_state = _to_state(case, SubmissionAction.SUBMIT)
     _refuse_locked(case, now)
     await _take_step(db, [case], SubmissionAction.SUBMIT, to_state, now=now, reason=step.reason)
-    return await read_submission(db, identity)
+    return await read_submission(db, identity, caller)
 
 
 async def certify_submission(
-    db: Database, reader: Reader, identity: UUID, step: CertifyStep, *, match: Known | None, now: datetime
+    db: Database,
+    reader: Reader,
+    identity: UUID,
+    step: CertifyStep,
+    *,
+    match: Known | None,
+    now: datetime,
+    caller: Caller,
 ) -> Answer:
     """Confirm the figures, which files the report.
 
     Raises:
-        NotFoundError, PreconditionError, WrongStepError: as for :func:`edit_submission`.
+        NotFoundError, ForbiddenError, PreconditionError, WrongStepError: as for :func:`edit_submission`.
         InvalidRequestError: the unit is not the rule's certifier, or reports these figures itself.
     """
-    return await _judge(db, reader, identity, SubmissionAction.CERTIFY, step, match=match, now=now)
+    return await _judge(db, reader, identity, SubmissionAction.CERTIFY, step, match=match, now=now, caller=caller)
 
 
 async def return_submission(
-    db: Database, reader: Reader, identity: UUID, step: ReturnStep, *, match: Known | None, now: datetime
+    db: Database,
+    reader: Reader,
+    identity: UUID,
+    step: ReturnStep,
+    *,
+    match: Known | None,
+    now: datetime,
+    caller: Caller,
 ) -> Answer:
     """Send the figures back with a reason; the certifier never edits them.
 
     Raises:
-        NotFoundError, PreconditionError, WrongStepError, InvalidRequestError: as for :func:`certify_submission`.
+        AppError: as for :func:`certify_submission`.
     """
-    return await _judge(db, reader, identity, SubmissionAction.RETURN, step, match=match, now=now)
+    return await _judge(db, reader, identity, SubmissionAction.RETURN, step, match=match, now=now, caller=caller)
 
 
 async def correct_submission(
-    db: Database, identity: UUID, correction: CorrectionCreate, *, match: Known | None, now: datetime
+    db: Database, identity: UUID, correction: CorrectionCreate, *, match: Known | None, now: datetime, caller: Caller
 ) -> Answer:
     """Open a new revision of a certified report; the certified one stays in force until the new one is certified.
 
     Raises:
-        NotFoundError, PreconditionError, WrongStepError: as for :func:`edit_submission`.
+        NotFoundError, ForbiddenError, PreconditionError, WrongStepError: as for :func:`edit_submission`.
         InvalidRequestError: the report contradicts itself.
     """
-    case = await _case(db, identity, match)
+    case = await _own_case(db, identity, match, caller)
     to_state = _to_state(case, SubmissionAction.CORRECT)
     if correction.submit:
         to_state = apply(to_state, SubmissionAction.SUBMIT)
@@ -237,17 +258,21 @@ async def correct_submission(
     await _take_step(
         db, [case], SubmissionAction.CORRECT, to_state, now=now, reason=correction.reason, revision=revision
     )
-    return await read_submission(db, identity)
+    return await read_submission(db, identity, caller)
 
 
-async def certify_many(db: Database, reader: Reader, request: CertificationCreate, *, now: datetime) -> BatchRead:
+async def certify_many(
+    db: Database, reader: Reader, request: CertificationCreate, *, now: datetime, caller: Caller
+) -> BatchRead:
     """Confirm many reports, each with its own result; one that cannot be confirmed does not hold up the others.
 
     Raises:
         UnknownUnitError, AmbiguousError: the certifier means no unit or several.
+        ForbiddenError: the caller does not certify for that unit.
+        InvalidRequestError: no certifier is named, and the caller certifies for several.
     """
-    cases = await _lock(db, request.ids)
-    actor = await _actor(reader, request.by, cases)
+    cases = {key: case for key, case in (await _lock(db, request.ids)).items() if caller.sees(_subject(case))}
+    actor = await _certifier(reader, request.by, cases, caller)
     results: list[BatchResult] = []
     confirmed: dict[UUID, Any] = {}
     for index, identity in enumerate(request.ids):
@@ -257,8 +282,9 @@ async def certify_many(db: Database, reader: Reader, request: CertificationCreat
                 raise _missing(identity)
             if identity in confirmed:
                 case = {**case, "state": SubmissionState.CERTIFIED.value}
+            _demand_certifier(case, actor, SubmissionAction.CERTIFY, caller)
             _to_state(case, SubmissionAction.CERTIFY)
-            _refuse_certifier(case, request.by, actor)
+            _refuse_certifier(case, actor)
         except AppError as error:
             faults = error.faults or [Fault(f"/body/ids/{index}", error.slug, error.detail)]
             errors = [{"pointer": fault.pointer, "code": fault.code, "detail": fault.detail} for fault in faults]
@@ -273,7 +299,7 @@ async def certify_many(db: Database, reader: Reader, request: CertificationCreat
             SubmissionAction.CERTIFY,
             SubmissionState.CERTIFIED,
             now=now,
-            actor=actor,
+            actor=actor["id"],
             reason=request.reason,
         )
     return BatchRead(accepted=len(confirmed), refused=len(results) - len(confirmed), results=results)
@@ -285,13 +311,30 @@ async def _lock(db: Database, identities: Sequence[UUID]) -> dict[UUID, Any]:
     return {case["id"]: case for case in await db.fetch(_CASES, ids=identities)}
 
 
-async def _case(db: Database, identity: UUID, match: Known | None) -> Any:
+async def _case(db: Database, identity: UUID, caller: Caller) -> Any:
     case = (await _lock(db, [identity])).get(identity)
-    if case is None:
+    if case is None or not caller.sees(_subject(case)):
         raise _missing(identity)
-    if match is not None and etag_of(identity, case["version"]) not in match:
-        raise PreconditionError("该进度报送已被更改,请重新读取")
     return case
+
+
+async def _own_case(db: Database, identity: UUID, match: Known | None, caller: Caller) -> Any:
+    """A submission of a unit that the caller reports for."""
+    case = await _case(db, identity, caller)
+    if not may_report(caller.actor, _subject(case)):
+        raise forbidden(caller.actor, Capability.REPORT, case["unit_name"])
+    _refuse_changed(case, match)
+    return case
+
+
+def _refuse_changed(case: Any, match: Known | None) -> None:
+    if match is not None and not is_known(case["id"], case["version"], match):
+        raise PreconditionError("该进度报送已被更改,请重新读取")
+
+
+def _subject(case: Any) -> Subject:
+    draft = case["state"] == SubmissionState.DRAFT.value
+    return Subject(plan_of(case["task"]), battle_of(case["task"]), case["unit"], draft)
 
 
 def _missing(identity: UUID) -> NotFoundError:
@@ -320,27 +363,45 @@ async def _judge(
     *,
     match: Known | None,
     now: datetime,
+    caller: Caller,
 ) -> Answer:
     """What the certifier alone may do with what was handed in."""
-    case = await _case(db, identity, match)
+    case = await _case(db, identity, caller)
+    actor = await _certifier(reader, step.by, {identity: case}, caller)
+    _demand_certifier(case, actor, action, caller)
+    _refuse_changed(case, match)
     to_state = _to_state(case, action)
-    actor = await _actor(reader, step.by, {identity: case})
-    _refuse_certifier(case, step.by, actor)
-    await _take_step(db, [case], action, to_state, now=now, actor=actor, reason=step.reason)
-    return await read_submission(db, identity)
+    _refuse_certifier(case, actor)
+    await _take_step(db, [case], action, to_state, now=now, actor=actor["id"], reason=step.reason)
+    return await read_submission(db, identity, caller)
 
 
-async def _actor(reader: Reader, name: str, cases: dict[UUID, Any]) -> int:
-    """The unit that certifies; its name is read in the region of the first submission."""
+async def _certifier(reader: Reader, name: str | None, cases: dict[UUID, Any], caller: Caller) -> Any:
+    """The unit that the caller certifies for; its name is read in the region of the first submission."""
     scope = next((case["task"] for case in cases.values()), None)
-    return await resolve_unit(reader, name, scope=scope, at="/body")
+    own = sorted({grant.unit for grant in caller.actor.grants if grant.role is Role.CERTIFIER and grant.unit})
+    if name is None and len(own) != 1:
+        detail = f"您可代表 {'、'.join(own)} 认定,请用 by 指明其一"
+        raise InvalidRequestError(detail, faults=[Fault("/body/by", "missing", detail)])
+    unit = await unit_named(reader, own[0] if name is None else name, scope=scope, at="/body")
+    if unit["code"] not in own:
+        raise forbidden(caller.actor, Capability.CERTIFY, f"代表{unit['name']}")
+    return unit
 
 
-def _refuse_certifier(case: Any, name: str, unit: int) -> None:
-    if unit == case["unit_id"]:
+def _demand_certifier(case: Any, unit: Any, action: SubmissionAction, caller: Caller) -> None:
+    """Whether the caller may judge the unit's figures at all; which units the rule names is looked at afterwards."""
+    subject = replace(_subject(case), draft=False)
+    may = may_certify if action is SubmissionAction.CERTIFY else may_return
+    if not may(caller.actor, subject, unit["code"]):
+        raise forbidden(caller.actor, Capability.CERTIFY, f"{case['unit_name']}的进度")
+
+
+def _refuse_certifier(case: Any, unit: Any) -> None:
+    if unit["id"] == case["unit_id"]:
         detail = "不得评估认定本单位报送的数据"
-    elif unit not in case["certifiers"]:
-        detail = f"“{name}”不是该规则的评估认定单位"
+    elif unit["id"] not in case["certifiers"]:
+        detail = f"“{unit['name']}”不是该规则的评估认定单位"
     else:
         return
     raise InvalidRequestError(detail, faults=[Fault("/body/by", "not_certifier", detail)])

@@ -1,18 +1,21 @@
 """Submissions as the API shows them: one, a list, the form of a unit, the history, the receipt."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ARRAY, BigInteger, Text, Uuid, any_, bindparam, cast, func, select
+from sqlalchemy import ARRAY, Text, Uuid, any_, bindparam, case, cast, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import aliased
 
 from app.db import Database, Query
 from app.domain.deadlines import Facts, explain, judge, report_name
 from app.domain.periods import parse_period
-from app.domain.plan import RuleKind, battle_of, plan_of
-from app.domain.workflow import SubmissionState, allowed
+from app.domain.permissions import Subject, allowed_actions
+from app.domain.plan import RuleKind, RuleUnitRole, battle_of, plan_of
+from app.domain.workflow import SubmissionAction, SubmissionState
 from app.errors import NotFoundError
 from app.models import (
     Battle,
@@ -20,6 +23,7 @@ from app.models import (
     Observation,
     Plan,
     Rule,
+    RuleUnit,
     RuleVersion,
     Submission,
     SubmissionRevision,
@@ -44,22 +48,25 @@ from app.schemas.submission import (
     WarningRead,
 )
 from app.schemas.task import UnitRef
+from app.services.caller import Caller
 from app.services.deadlines import parsed_period
 from app.services.reader import Reader, decoded, equal_to, key_of, page_request
 from app.services.submissions import Report, Taken
 from app.services.units import resolve_unit
+from app.services.visible_rows import seen_conditions, seen_filter
 
 __all__ = [
-    "etag_of",
     "get_form",
     "get_history",
     "get_receipt",
     "get_submission",
+    "is_known",
     "list_submissions",
     "read_submission",
     "received",
 ]
 
+_CERTIFIER = aliased(Unit)
 _FIGURES = (
     select(
         func.json_agg(
@@ -76,6 +83,24 @@ _FIGURES = (
         Observation.revision == Submission.revision,
     )
     .scalar_subquery()
+)
+# Who certifies matters only to what was handed in and waits.
+_CERTIFIERS = case(
+    (
+        Submission.state == SubmissionState.SUBMITTED.value,
+        select(func.array_agg(_CERTIFIER.code, type_=ARRAY(Text)))
+        .select_from(Obligation)
+        .join(Rule, (Rule.id == Obligation.rule_id) & (Rule.kind == RuleKind.REPORTING.value))
+        .join(RuleUnit, (RuleUnit.rule_id == Rule.id) & (RuleUnit.role == RuleUnitRole.CERTIFIER.value))
+        .join(_CERTIFIER, _CERTIFIER.id == RuleUnit.unit_id)
+        .where(
+            Obligation.unit_id == Submission.unit_id,
+            Obligation.task_id == Submission.task_id,
+            Obligation.period == Submission.period,
+        )
+        .correlate(Submission)
+        .scalar_subquery(),
+    )
 )
 _COLUMNS: Statement = (
     select(
@@ -102,6 +127,7 @@ _COLUMNS: Statement = (
         SubmissionRevision.certified_at,
         SubmissionRevision.content_hash,
         cast(_FIGURES, Text).label("observations"),
+        _CERTIFIERS.label("certifiers"),
     )
     .join(
         SubmissionRevision,
@@ -126,6 +152,12 @@ _LISTING = Listing(
         "unit": Submission.unit_id == bindparam("unit"),
         "period": Submission.period == bindparam("period"),
         "status": Submission.state == bindparam("status"),
+        **seen_conditions(
+            plan=Submission.plan_id,
+            unit=Submission.unit_id,
+            battle=Submission.battle_id,
+            draft=Submission.state == SubmissionState.DRAFT.value,
+        ),
     },
 )
 _BY_ID = Query(_COLUMNS.where(Submission.id == bindparam("id", type_=Uuid)))
@@ -192,41 +224,58 @@ _FORM = Query(
     )
 )
 _OF_FORM = Query(_COLUMNS.where(Submission.id == any_(bindparam("ids", type_=ARRAY(Uuid)))))
-_UNIT = Query(select(Unit.id, Unit.code, Unit.name).where(Unit.id == bindparam("unit", type_=BigInteger)))
 
 
 _SAID = ("stage", "percent_complete", "progress", "problems", "next_steps", "as_of")
 
 
-def etag_of(identity: UUID, version: int) -> str:
-    """The ETag of a submission: its version rises with every step."""
-    return f'"{identity.hex}-{version}"'
+def etag_of(identity: UUID, version: int, actions: Iterable[SubmissionAction]) -> str:
+    """The ETag of a submission: its version rises with every step, and callers differ in what they may do with it."""
+    offered = frozenset(actions)
+    mask = sum(1 << place for place, action in enumerate(SubmissionAction) if action in offered)
+    return f'"{identity.hex}-{version}-{mask}"'
 
 
-async def read_submission(db: Database, identity: UUID) -> tuple[SubmissionRead, str]:
+def is_known(identity: UUID, version: int, known: Known) -> bool:
+    """Whether one of the ETags is of this version, whatever could be done with it then."""
+    return known.anything or any(tag.rpartition("-")[0] == f'"{identity.hex}-{version}' for tag in known.tags)
+
+
+async def read_submission(db: Database, identity: UUID, caller: Caller) -> tuple[SubmissionRead, str]:
     """A submission as its own transaction sees it, with its ETag."""
     row = await db.fetch_row(_BY_ID, id=identity)
     assert row is not None, "it was locked by this transaction"
-    return _submission(row), etag_of(identity, row["version"])
+    shown = _submission(row, caller)
+    return shown, etag_of(identity, row["version"], shown.allowed_actions)
 
 
-async def get_submission(reader: Reader, identity: UUID, known: Known) -> Rendered:
+async def get_submission(reader: Reader, identity: UUID, known: Known, *, caller: Caller) -> Rendered:
     """One submission.
 
     Raises:
-        NotFoundError: there is none of this id.
+        NotFoundError: there is none of this id that the caller may see.
     """
-    row = await reader.pool.fetch_row(_BY_ID, id=identity)
-    if row is None:
-        raise NotFoundError(f"没有进度报送 {identity}")
-    etag = etag_of(identity, row["version"])
+    row = await _visible(reader, identity, caller)
+    shown = _submission(row, caller)
+    etag = etag_of(identity, row["version"], shown.allowed_actions)
     if etag in known:
         return Rendered(etag, None)
-    return Rendered(etag, render(_submission(row), Known(frozenset())).body)
+    return Rendered(etag, render(shown, Known(frozenset())).body)
 
 
-async def list_submissions(reader: Reader, query: SubmissionQuery, known: Known) -> Rendered:
-    """One page of submissions, oldest first.
+async def _visible(reader: Reader, identity: UUID, caller: Caller) -> Any:
+    row = await reader.pool.fetch_row(_BY_ID, id=identity)
+    if row is None or not caller.sees(_subject(row)):
+        raise NotFoundError(f"没有进度报送 {identity}")
+    return row
+
+
+def _subject(row: Any) -> Subject:
+    return Subject(row["plan"], row["battle"], row["unit"], row["state"] == SubmissionState.DRAFT.value)
+
+
+async def list_submissions(reader: Reader, query: SubmissionQuery, known: Known, *, caller: Caller) -> Rendered:
+    """One page of the submissions that the caller may see, oldest first.
 
     Raises:
         UnknownUnitError: the unit filter means no unit.
@@ -238,18 +287,32 @@ async def list_submissions(reader: Reader, query: SubmissionQuery, known: Known)
     if query.unit is not None:
         scope = query.task or query.battle or query.plan
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=scope)}
+    filters |= seen_filter(caller.visibility, drafts=True)
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters)
-    items = [_submission(row) for row in page.rows]
+    items = [_submission(row, caller) for row in page.rows]
     return render(SubmissionPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
-async def get_form(reader: Reader, unit: int, period: str, known: Known) -> Rendered:
-    """Every task that a unit owes a report on for a period, with its submission or null."""
-    named = await reader.pool.fetch_row(_UNIT, unit=unit)
-    assert named is not None, "the key was resolved from the unit's name"
-    owed = await reader.pool.fetch(_FORM, unit=unit, period=period)
+async def get_form(reader: Reader, named: Any, period: str, known: Known, caller: Caller) -> Rendered:
+    """Every task that a unit owes a report on for a period, with its submission or null; those the caller may see.
+
+    Raises:
+        NotFoundError: the caller may see nothing of the unit.
+    """
+    unit = named["code"]
+    owed = [
+        row
+        for row in await reader.pool.fetch(_FORM, unit=named["id"], period=period)
+        if caller.sees(Subject(plan_of(row["task"]), battle_of(row["task"]), unit))
+    ]
+    if not owed and not (caller.visibility.everything or unit in {scope.unit for scope in caller.visibility.units}):
+        raise NotFoundError(f"没有可查阅的{named['name']}月进度表")
     identities = [row["submission"] for row in owed if row["submission"] is not None]
-    submissions = {row["id"]: _submission(row) for row in await reader.pool.fetch(_OF_FORM, ids=identities)}
+    submissions = {
+        row["id"]: _submission(row, caller)
+        for row in await reader.pool.fetch(_OF_FORM, ids=identities)
+        if caller.sees(_subject(row))
+    }
     form = FormRead(
         unit=UnitRef(unit=named["code"], name=named["name"]),
         period=period,
@@ -266,15 +329,14 @@ async def get_form(reader: Reader, unit: int, period: str, known: Known) -> Rend
     return render(form, known)
 
 
-async def get_history(reader: Reader, identity: UUID, known: Known) -> Rendered:
+async def get_history(reader: Reader, identity: UUID, known: Known, *, caller: Caller) -> Rendered:
     """All revisions and steps of a submission.
 
     Raises:
-        NotFoundError: there is none of this id.
+        NotFoundError: there is none of this id that the caller may see.
     """
+    await _visible(reader, identity, caller)
     revisions = await reader.pool.fetch(_REVISIONS, id=identity)
-    if not revisions:
-        raise NotFoundError(f"没有进度报送 {identity}")
     steps = [
         StepRead.model_validate(
             {
@@ -288,15 +350,15 @@ async def get_history(reader: Reader, identity: UUID, known: Known) -> Rendered:
     return render(HistoryRead(id=identity, revisions=shown, steps=steps), known)
 
 
-async def get_receipt(reader: Reader, identity: UUID, known: Known, *, now: datetime) -> Rendered:
+async def get_receipt(reader: Reader, identity: UUID, known: Known, *, now: datetime, caller: Caller) -> Rendered:
     """What a unit shows in a dispute: what was received when, against which due instant, with which verdict.
 
     Raises:
-        NotFoundError: there is none of this id.
+        NotFoundError: there is none of this id that the caller may see.
     """
-    row = await reader.pool.fetch_row(_BY_ID, id=identity)
+    row = await _visible(reader, identity, caller)
     owed = await reader.pool.fetch_row(_RECEIPT, id=identity)
-    if row is None or owed is None:
+    if owed is None:
         raise NotFoundError(f"没有进度报送 {identity}")
     schedule = decoded(owed["schedule"])
     names = ("due_at", "effective_due_at", "lock_at", "submitted_at", "filed_at")
@@ -332,12 +394,13 @@ def received(report: Report, taken: Taken) -> tuple[SubmissionRead, str]:
     """A report that was just taken in, shown as reading it would show it, with its ETag."""
     assert taken.id is not None, "what is not refused has been taken in"
     about, said, identity = taken.about, report.said, UUID(taken.id)
+    plan, battle = plan_of(report.task), battle_of(report.task)
     shown = SubmissionRead(
         id=identity,
         task=report.task,
         unit=UnitRef(unit=about["unit"], name=about["unit_name"]),
-        plan=plan_of(report.task),
-        battle=battle_of(report.task),
+        plan=plan,
+        battle=battle,
         period=report.period,
         state=report.state,
         revision=1,
@@ -351,12 +414,15 @@ def received(report: Report, taken: Taken) -> tuple[SubmissionRead, str]:
         submitted_at=report.at if report.submit else None,
         certified_at=None,
         content_hash=taken.content_hash,
-        allowed_actions=list(allowed(report.state)),
+        allowed_actions=list(
+            # Whoever reports for a unit certifies nothing of it, whichever units certify.
+            allowed_actions(report.caller.actor, report.state, Subject(plan, battle, about["unit"]), ())
+        ),
     )
-    return shown, etag_of(identity, 1)
+    return shown, etag_of(identity, 1, shown.allowed_actions)
 
 
-def _submission(row: Any) -> SubmissionRead:
+def _submission(row: Any, caller: Caller) -> SubmissionRead:
     names = set(SubmissionRead.model_fields) - {"unit", "warnings", "observations", "allowed_actions"}
     return SubmissionRead.model_validate(
         {
@@ -364,6 +430,8 @@ def _submission(row: Any) -> SubmissionRead:
             "unit": {"unit": row["unit"], "name": row["unit_name"]},
             "warnings": decoded(row["warnings"]),
             "observations": decoded(row["observations"]) or [],
-            "allowed_actions": allowed(SubmissionState(row["state"])),
+            "allowed_actions": allowed_actions(
+                caller.actor, SubmissionState(row["state"]), _subject(row), row["certifiers"] or ()
+            ),
         }
     )

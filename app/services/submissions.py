@@ -23,11 +23,14 @@ from sqlalchemy import text
 from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.periods import parse_period
+from app.domain.permissions import Capability, Subject, may_report
+from app.domain.plan import plan_of
 from app.domain.progress import ReportWarning
 from app.domain.workflow import SubmissionState
-from app.errors import ConflictError, Fault, InvalidRequestError
+from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
+from app.services.caller import Caller, forbidden
 from app.services.report_checks import (
     AIM,
     LIMITS,
@@ -41,10 +44,13 @@ from app.services.report_checks import (
 )
 
 __all__ = [
+    "FORBIDDEN",
     "About",
+    "Cleared",
     "Report",
     "Taken",
     "about",
+    "is_cleared",
     "refuse",
     "revision_of",
     "take",
@@ -180,7 +186,7 @@ _BY_TARGET = attrgetter("target")
 
 
 class Report(NamedTuple):
-    """One unit's report on one task for one period: what it is about, what it says, when the server received it."""
+    """One unit's report on one task for one period: what it is about, what it says, when it came, and from whom."""
 
     task: str
     unit: str
@@ -188,6 +194,7 @@ class Report(NamedTuple):
     submit: bool
     said: ReportWrite
     at: datetime
+    caller: Caller
 
     @property
     def state(self) -> SubmissionState:
@@ -228,8 +235,9 @@ async def take_known(
     taken: list[Taken] = []
     rows: dict[str, tuple[Taken, dict[str, Any]]] = {}
     seen: set[tuple[int, int, str]] = set()
+    cleared: Cleared = {}
     for report, (row, figures) in zip(reports, concerned, strict=True):
-        result = Taken(row, faults=_refusals(report, row, figures))
+        result = Taken(row, faults=_refusals(report, row, figures, cleared))
         taken.append(result)
         key = (row["task_id"], row["unit_id"], report.period)
         if not result.faults and (row["existing"] is not None or key in seen):
@@ -320,9 +328,12 @@ def refuse(taken: Taken) -> None:
     """Raise for a report that was not taken in; nothing for one that was.
 
     Raises:
+        ForbiddenError: the caller may not report for the unit.
         ConflictError: there is one already; its id is in ``existing``.
         InvalidRequestError: the report is refused.
     """
+    if any(fault.code == FORBIDDEN for fault in taken.faults):
+        raise ForbiddenError(taken.faults[0].detail, faults=taken.faults)
     if taken.existing is not None:
         raise ConflictError("该任务该期已有进度报送", faults=taken.faults, existing=str(taken.existing))
     if taken.faults:
@@ -371,6 +382,9 @@ def revision_of(
     return revised
 
 
+FORBIDDEN = "forbidden"
+# Whether a caller may report for a unit on a plan: asked once for all of a batch.
+Cleared = dict[tuple[int, str, str], bool]
 _ALREADY_REPORTED = Fault("/body/period", "already_reported", "该任务该期已有进度报送")
 
 
@@ -385,12 +399,25 @@ def _day_of(at: datetime) -> date:
     return at.astimezone(SHANGHAI).date()
 
 
-def _refusals(report: Report, about: Any, figures: Figures) -> list[Fault]:
+def is_cleared(caller: Caller, task: str, unit: str, cleared: Cleared) -> bool:
+    """Whether a caller may report for the unit of this code on the task."""
+    key = (id(caller), unit, plan_of(task))
+    allowed = cleared.get(key)
+    if allowed is None:
+        allowed = cleared[key] = may_report(caller.actor, Subject(plan=key[2], unit=unit))
+    return allowed
+
+
+def _refusals(report: Report, about: Any, figures: Figures, cleared: Cleared) -> list[Fault]:
     """Why a report cannot be taken; what it names comes first, for nothing can be said of a report on nothing."""
     if about["task_id"] is None:
         fault = Fault("/body/task", "unknown_task", f"没有任务 {report.task}")
     elif about["unit_id"] is None:
         fault = Fault("/body/unit", "unknown_unit", f"没有编码或名称为“{report.unit}”的单位")
+    elif not is_cleared(report.caller, report.task, about["unit"], cleared):
+        # Before anything is said of what the unit owes or has reported.
+        detail = forbidden(report.caller.actor, Capability.REPORT, about["unit_name"]).detail
+        fault = Fault("/body/unit", FORBIDDEN, detail)
     elif about["obligation_id"] is None:
         fault = _not_owed(report)
     elif about["period_start"] > _day_of(report.at):

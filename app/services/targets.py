@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, DateTime, bindparam, func, literal, select
 
 from app.db import Query
+from app.domain.permissions import Subject
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
 from app.models import Battle, Indicator, Observation, Plan, Submission, SubmissionRevision, Target, Task, Unit
@@ -13,6 +14,7 @@ from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.base import AsOfQuery
 from app.schemas.target import TargetDetail, TargetPage, TargetQuery, TargetRead
+from app.services.caller import Caller
 from app.services.reader import Reader, equal_to, key_of, page_request
 from app.services.search import matching, matching_values
 from app.services.standing import at_instant, revision_shown
@@ -126,8 +128,10 @@ async def list_targets(reader: Reader, query: TargetQuery, known: Known) -> Rend
     return render(TargetPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
-async def get_target(reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime) -> Rendered:
-    """One target with what had been reported for it at ``query.as_of`` (default ``now``).
+async def get_target(
+    reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
+    """One target with what had been reported for it at ``query.as_of`` (default ``now``) and the caller may see.
 
     Raises:
         NotFoundError: no target has this code.
@@ -135,7 +139,9 @@ async def get_target(reader: Reader, code: str, query: AsOfQuery, known: Known, 
     row = await reader.pool.fetch_row(_BY_CODE, code=code)
     if row is None:
         raise NotFoundError(f"没有目标 {code}")
-    observations = await reader.pool.fetch(_OBSERVED, code=code, **at_instant(query.as_of or now))
-    return render(
-        TargetDetail.model_validate({**target_shown(row), "observations": [dict(row) for row in observations]}), known
-    )
+    shown = target_shown(row)
+    observations: list[dict[str, Any]] = []
+    if not caller.visibility.nothing:
+        found = await reader.pool.fetch(_OBSERVED, code=code, **at_instant(query.as_of or now))
+        observations = [dict(one) for one in found if caller.sees(Subject(shown["plan"], shown["battle"], one["unit"]))]
+    return render(TargetDetail.model_validate({**shown, "observations": observations}), known)

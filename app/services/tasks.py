@@ -14,6 +14,7 @@ from asyncpg import Record
 from sqlalchemy import bindparam, exists, literal, select
 
 from app.db import Query
+from app.domain.permissions import Capability
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
 from app.models import Battle, Plan, Target, Task, TaskGroup, Unit
@@ -21,11 +22,13 @@ from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, exact, tag_of
 from app.schemas.task import TaskQuery, TaskRead, UnitTaskQuery
 from app.services.brackets import leads_of, read_brackets
+from app.services.caller import Caller, forbidden
 from app.services.reader import Reader, equal_to, key_of, page_request
 from app.services.search import matching, matching_values
 from app.services.standing import at_instant, light_of_task, stage_of_task
 from app.services.targets import target_shown, targets_where
 from app.services.units import resolve_unit, task_roles
+from app.services.visible_rows import seen_conditions, seen_filter, whole_of
 
 __all__ = ["get_task", "list_tasks", "list_unit_tasks"]
 
@@ -59,6 +62,7 @@ _LISTING = Listing(
         "q": matching(EntryKind.TASK, Task.code),
         "stage": stage_of_task() == bindparam("stage"),
         "light": light_of_task() == bindparam("light"),
+        **seen_conditions(plan=Task.plan_id, battle=Task.battle_id),
         "with_targets": exists(select(literal(1)).where(Target.task_id == Task.id)),
         "without_targets": ~exists(select(literal(1)).where(Target.task_id == Task.id)),
     },
@@ -72,14 +76,18 @@ _ITEM, _DETAIL = "task-item", "task"
 _SHAPE = hashlib.blake2b(orjson.dumps(TaskRead.model_json_schema()), digest_size=4).hexdigest()
 
 
-async def list_tasks(reader: Reader, query: TaskQuery, known: Known, *, now: datetime) -> Rendered:
+async def list_tasks(reader: Reader, query: TaskQuery, known: Known, *, now: datetime, caller: Caller) -> Rendered:
     """One page of tasks; stages and lights are those at ``query.as_of`` (default ``now``).
 
     Raises:
         UnknownUnitError: the unit filter means no unit.
         AmbiguousError: the unit filter means several units.
+        UnauthenticatedError, ForbiddenError: stage or light is asked for, and the caller sees the progress of no
+            whole plan or battle.
     """
     filters = equal_to(query, "plan", "battle", "group")
+    if query.stage is not None or query.light is not None:
+        filters |= _progress_filter(caller)
     if query.unit is not None:
         unit = await resolve_unit(reader, query.unit, scope=query.group or query.battle or query.plan)
         filters |= _unit_filter(unit, query.role)
@@ -95,6 +103,15 @@ async def list_tasks(reader: Reader, query: TaskQuery, known: Known, *, now: dat
     if query.has_targets is not None:
         filters["with_targets" if query.has_targets else "without_targets"] = {}
     return await _page(reader, query, filters, known)
+
+
+def _progress_filter(caller: Caller) -> dict[str, dict[str, Any]]:
+    """Stage and light of a task are made of the reports of all its units: only what is seen whole is shown by them."""
+    caller.demand(Capability.READ_PROGRESS)
+    whole = whole_of(caller.visibility)
+    if whole.nothing:
+        raise forbidden(caller.actor, Capability.READ_PROGRESS, "按阶段与亮灯筛选须能查阅全仗或全方案的进度")
+    return seen_filter(whole)
 
 
 async def list_unit_tasks(reader: Reader, code: str, query: UnitTaskQuery, known: Known) -> Rendered:

@@ -13,6 +13,7 @@ from tests.api.test_submissions import (
     BODIES,
     CERTIFIER,
     FARM,
+    FARMERS,
     INSURED,
     INSURERS,
     OBLIGATIONS,
@@ -24,7 +25,7 @@ from tests.api.test_submissions import (
     Desk,
     desk_of,
 )
-from tests.conftest import Clone
+from tests.conftest import KEYS, Clone
 
 BATCH = f"{SUBMISSIONS}/batch"
 CERTIFICATIONS = "/api/v1/certifications"
@@ -368,8 +369,10 @@ async def test_many_are_certified_each_with_its_own_result(desk: Desk) -> None:
 async def test_only_the_certifier_certifies_many(desk: Desk) -> None:
     batch = await send(desk, GOOD)
     ids = [result["id"] for result in batch["results"]]
-    done = await certify(desk, ids, by=SCHOOLS)
-    assert (statuses(done), found_codes(done)) == ([422] * 3, [["not_certifier"]] * 3)
+    await certify(desk, ids, 403, by=SCHOOLS)
+    key = {"Authorization": f"Bearer {KEYS['431228-nyncj']}"}
+    answer = await desk.send("POST", CERTIFICATIONS, {"by": FARMERS, "ids": ids}, **key)
+    assert (statuses(answer.json()), found_codes(answer.json())) == ([422] * 3, [["not_certifier"]] * 3)
     assert (await desk.get(SUBMISSIONS, status="submitted", include_total="true"))["total"] == 3
 
 

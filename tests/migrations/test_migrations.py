@@ -30,6 +30,7 @@ from app.domain.plan import (
     UnitKind,
 )
 from app.domain.progress import Stage
+from app.domain.roles import Role
 from app.domain.search import EntryKind
 from app.domain.workflow import SubmissionAction, SubmissionState
 from app.models import Base
@@ -39,6 +40,7 @@ from tests.conftest import Clone
 Strings = list[tuple[str, ...]]
 
 CODES: dict[tuple[str, str], type[StrEnum]] = {
+    ("account_grants", "role"): Role,
     ("anomalies", "kind"): AnomalyKind,
     ("assignments", "role"): AssignmentRole,
     ("indicators", "accumulation"): Accumulation,

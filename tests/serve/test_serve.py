@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -27,7 +28,19 @@ COMMAND = Path(sys.executable).with_name("liuzhang")
 BOUND = 90
 PLAN = "431228-2023"
 CHINESE = re.compile(r"[一-鿿]")
-COMMANDS = {"serve", "migrate", "seed", "check-seed", "audit-seed", "seed-schema", "openapi", "demo", "version"}
+COMMANDS = {
+    "account",
+    "permissions",
+    "serve",
+    "migrate",
+    "seed",
+    "check-seed",
+    "audit-seed",
+    "seed-schema",
+    "openapi",
+    "demo",
+    "version",
+}
 RENAME = "UPDATE plans SET title = '改过的标题'"
 
 
@@ -166,6 +179,28 @@ def home() -> Iterator[Home]:
     assert left == []
 
 
+def me(service: Service, key: str) -> Any:
+    """Who a key's holder is."""
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.get(f"{service.address}/api/v1/me", headers=headers, timeout=BOUND, trust_env=False)
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_an_account_made_by_the_command_is_one_of_the_service(home: Home) -> None:
+    service = home.serve().ready()
+    made = home.run("account", "create", "县教育局脚本", "--grant", "reporter:431228-jyj", "--grant", "auditor")
+    assert made.returncode == 0, made.stderr
+    (key,) = re.findall(r"^密钥 (lz_prod_\S+)$", made.stdout, re.MULTILINE)
+    assert [role["text"] for role in me(service, key)["roles"]] == ["reporter:431228-jyj", "auditor"]
+    listed = home.run("account", "list").stdout
+    assert "县教育局脚本 reporter:431228-jyj auditor" in listed
+    assert key not in listed
+    for wrong, told in (("boss", "没有角色"), ("reporter", "必须指明"), ("reporter:431228-nosuch", "没有单位")):
+        refused = home.run("account", "create", "甲", "--grant", wrong)
+        assert (refused.returncode, told in refused.stderr) == (1, True), refused.stderr
+
+
 def test_first_start_serves_what_it_prints_and_a_second_start_keeps_it(home: Home) -> None:
     first = home.serve().ready()
     assert re.search(rf"已载入总体方案 {PLAN}\([1-9]\d* 行\)", first.stdout)
@@ -178,8 +213,12 @@ def test_first_start_serves_what_it_prints_and_a_second_start_keeps_it(home: Hom
     ]
     for path in ("/api/v1/plans", "/docs", "/reference", "/openapi.json"):
         assert first.get(path).status_code == 200
+    (key,) = re.findall(r"^管理员密钥 (lz_prod_\S+)$", first.stdout, re.MULTILINE)
+    assert me(first, key)["capabilities"] == ["read_plan", "manage_accounts", "read_self"]
     assert first.end() == 0
     second = home.serve().ready()
+    assert "lz_" not in second.stdout
+    assert me(second, key)["name"] == "管理员"
     assert second.get("/health/ready").json()["plans"] == 1
     assert second.get(f"/api/v1/plans/{PLAN}").status_code == 200
     assert "已载入" not in second.stdout

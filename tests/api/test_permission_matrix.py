@@ -1,0 +1,418 @@
+"""Every role at every operation, on its own unit and on another: what the service does is what the rules say.
+
+The operations come from the OpenAPI document: one without a row here fails. What is expected is asked of the rules of
+``app.domain.permissions``. A request that is allowed is made so that it changes nothing a later one depends on: a stale
+``If-Match``, a period that lies ahead, a report that is certified already.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from app.clock import SHANGHAI
+from app.db import Database, open_write_pool
+from app.domain.permissions import (
+    Capability,
+    Subject,
+    has_capability,
+    may_certify,
+    may_file_material,
+    may_grant_extension,
+    may_grant_waiver,
+    may_manage_accounts,
+    may_read_plan,
+    may_read_progress,
+    may_read_self,
+    may_report,
+    may_return,
+    may_set_schedule,
+)
+from app.domain.roles import ANONYMOUS, Actor, Role, parse_grant
+from app.main import create_app
+from app.openapi import OPEN, OPEN_TO_SOME
+from app.settings import Settings
+from tests.conftest import KEYS, Clone, make_key, serving
+
+PLAN, BATTLE = "431228-2023", "431228-2023-6"
+OWN, OTHER, CERTIFIER = "431228-jyj", "431228-nyncj", "431228-tjj"
+TASKS = {OWN: "431228-2023-6-3-4", OTHER: "431228-2023-6-3-3"}
+AHEAD = "2023-12"
+NOW = datetime(2023, 6, 10, 9, 0, tzinfo=SHANGHAI)
+SAID = {"stage": "in_progress", "percent_complete": 40}
+
+HOLDERS: dict[str, list[str]] = {
+    "nobody": [],
+    "reader": ["reader"],
+    "reader of the unit": [f"reader:{OWN}@{PLAN}"],
+    "reporter": [f"reporter:{OWN}"],
+    "reporter in the plan": [f"reporter:{OWN}@{PLAN}"],
+    "certifier": [f"certifier:{CERTIFIER}"],
+    "certifier that reports": [f"certifier:{CERTIFIER}", f"reporter:{OWN}"],
+    "coordinator": [f"coordinator:{BATTLE}"],
+    "coordinator elsewhere": [f"coordinator:{PLAN}-1"],
+    "supervisor": [f"supervisor@{PLAN}"],
+    "auditor": ["auditor"],
+    "administrator": ["administrator"],
+}
+
+
+class Keys(httpx.Auth):
+    """The credentials that each request names, and none of its own accord."""
+
+    def auth_flow(self, request: httpx.Request) -> Any:
+        yield request
+
+
+@dataclass(frozen=True)
+class Hall:
+    client: httpx.AsyncClient
+    keys: dict[str, str]
+    ids: dict[str, str]
+    drafts: dict[str, str]
+    account: str
+    key_id: str
+
+    async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
+        headers = (
+            {"If-Match": '"stale"'}
+            if method in {"PATCH", "PUT"} or path.endswith(("/submit", "/certify", "/return", "/correct"))
+            else {}
+        )
+        if who is not None:
+            headers["Authorization"] = f"Bearer {self.keys[who]}"
+        return await self.client.request(method, path, json=body, headers=headers)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def hall(clone: Clone) -> AsyncGenerator[Hall]:
+    async with clone() as url:
+        async with open_write_pool(url, size=1) as pool:
+            keys = {name: await make_key(Database(pool), name, grants) for name, grants in HOLDERS.items()}
+        app = create_app(Settings(database_url=url, public_plan=False), clock=lambda: NOW)
+        async with serving(app, auth=Keys()) as client:
+            everything = {"Authorization": f"Bearer {KEYS['everything']}"}
+            ids, drafts = {}, {}
+            for unit, task in TASKS.items():
+                report = {"task": task, "unit": unit, **SAID}
+                made = [
+                    await client.post(
+                        "/api/v1/submissions",
+                        json={**report, "period": period, "submit": submit},
+                        headers=everything,
+                    )
+                    for period, submit in (("2023-05", True), ("2023-06", False))
+                ]
+                ids[unit], drafts[unit] = (answer.json()["id"] for answer in made)
+            judging = {"Authorization": f"Bearer {KEYS['certifier']}"}
+            body = {"ids": list(ids.values())}
+            assert (await client.post("/api/v1/certifications", json=body, headers=judging)).json()["accepted"] == 2
+            account = (await client.post("/api/v1/accounts", json={"name": "甲"}, headers=everything)).json()["code"]
+            key = await client.post(f"/api/v1/accounts/{account}/keys", json={}, headers=everything)
+            yield Hall(client, keys, ids, drafts, account, key.json()["key_id"])
+
+
+Body = Callable[[Hall, str], Any]
+Rule = Callable[[Actor, str], bool]
+
+
+@dataclass(frozen=True)
+class Row:
+    """How an operation is asked about a unit, which rule says who may, and how whoever may not is refused."""
+
+    path: Callable[[Hall, str], str]
+    rule: Rule
+    body: Body = lambda _, __: None
+    refused: int = 403
+    # Of an operation that answers for each of several things, what became of the one asked about.
+    status: Callable[[Any], int] | None = None
+    # Of a list, the units that are shown, where every row is of one.
+    units: Callable[[Any], set[str]] | None = None
+
+
+def subject(unit: str) -> Subject:
+    return Subject(PLAN, BATTLE, unit)
+
+
+def at(path: str) -> Callable[[Hall, str], str]:
+    return lambda hall, unit: path.format(
+        id=hall.ids[unit],
+        unit=unit,
+        task=TASKS[unit],
+        account=hall.account,
+        key=hall.key_id,
+    )
+
+
+def reads_plan(actor: Actor, _: str) -> bool:
+    return may_read_plan(actor, public=False)
+
+
+def reads(actor: Actor, unit: str) -> bool:
+    return may_read_progress(actor, subject(unit), public=False)
+
+
+def takes_part(actor: Actor, _: str) -> bool:
+    return has_capability(actor, Capability.READ_PROGRESS)
+
+
+def plan(path: str) -> Row:
+    return Row(at(path), reads_plan)
+
+
+def listed(path: str, units: Callable[[Any], set[str]]) -> Row:
+    return Row(at(path), takes_part, units=units)
+
+
+def item_units(page: Any) -> set[str]:
+    return {item["unit"]["unit"] for item in page["items"]}
+
+
+def first_status(batch: Any) -> int:
+    return batch["results"][0]["status"]
+
+
+def step(name: str, body: Any, rule: Rule = lambda a, u: may_report(a, subject(u))) -> Row:
+    return Row(at(f"/api/v1/submissions/{{id}}{name}"), rule, lambda _, __: body, refused=0)
+
+
+def certifies(actor: Actor, unit: str) -> bool:
+    return may_certify(actor, subject(unit), CERTIFIER)
+
+
+def manages(path: str, body: Any = None) -> Row:
+    return Row(at(path), lambda actor, _: may_manage_accounts(actor), lambda _, __: body)
+
+
+def granted(**more: Any) -> Body:
+    common = {"rule": "monthly-form", "plan": PLAN, "period": AHEAD, "reason": "汛情", "approver": "县政府办"}
+    return lambda _, unit: {**common, "unit": unit, **more}
+
+
+ROWS: dict[str, Row] = {
+    "list_tasks": plan("/api/v1/tasks?limit=1"),
+    "get_task": plan("/api/v1/tasks/{task}"),
+    "list_units": plan("/api/v1/units?limit=1"),
+    "get_unit": plan("/api/v1/units/{unit}"),
+    "list_unit_tasks": plan("/api/v1/units/{unit}/tasks?limit=1"),
+    "list_targets": plan("/api/v1/targets?limit=1"),
+    "get_target": plan(f"/api/v1/targets/{PLAN}-1-2-5-T1"),
+    "check_deadline": plan("/api/v1/deadlines/check?rule=monthly-form&unit={unit}"),
+    "list_battles": plan("/api/v1/battles"),
+    "get_battle": plan(f"/api/v1/battles/{BATTLE}"),
+    "list_plans": plan("/api/v1/plans"),
+    "get_plan": plan(f"/api/v1/plans/{PLAN}"),
+    "list_rules": plan("/api/v1/rules?limit=1"),
+    "get_rule": plan("/api/v1/rules/monthly-form"),
+    "list_anomalies": plan("/api/v1/anomalies?limit=1"),
+    "search": plan("/api/v1/search?q=fgj"),
+    "list_submissions": listed("/api/v1/submissions?period=2023-05", item_units),
+    "list_obligations": listed("/api/v1/obligations?rule=monthly-form&period=2023-05&task={task}", item_units),
+    "list_materials": listed("/api/v1/materials", item_units),
+    "list_deadlines": listed(
+        "/api/v1/deadlines?rule=monthly-form&from=2023-06-20&to=2023-06-20",
+        lambda page: {one["unit"]["unit"] for item in page["items"] for one in item["outstanding"]},
+    ),
+    "measure_compliance": listed(
+        "/api/v1/compliance?rule=monthly-form", lambda found: {item["key"] for item in found["items"]}
+    ),
+    "list_schedules": listed("/api/v1/tasks/{task}/schedules", item_units),
+    "get_task_progress": listed("/api/v1/tasks/{task}/progress", item_units),
+    "get_calendar": Row(at("/api/v1/calendar.ics?rule=monthly-form"), takes_part),
+    "get_submission": Row(at("/api/v1/submissions/{id}"), reads, refused=404),
+    "get_history": Row(at("/api/v1/submissions/{id}/history"), reads, refused=404),
+    "get_receipt": Row(at("/api/v1/submissions/{id}/receipt"), reads, refused=404),
+    "get_form": Row(at("/api/v1/units/{unit}/forms/2023-05"), reads, refused=404),
+    "get_schedule": Row(at("/api/v1/tasks/{task}/schedules/{unit}"), reads, refused=404),
+    "get_battle_progress": Row(
+        at(f"/api/v1/battles/{BATTLE}/progress"),
+        lambda actor, _: may_read_progress(actor, Subject(PLAN, BATTLE), public=False),
+    ),
+    "get_plan_progress": Row(
+        at(f"/api/v1/plans/{PLAN}/progress"), lambda actor, _: may_read_progress(actor, Subject(PLAN), public=False)
+    ),
+    "create_submission": Row(
+        at("/api/v1/submissions"),
+        lambda actor, unit: may_report(actor, subject(unit)),
+        lambda _, unit: {"task": TASKS[unit], "unit": unit, "period": AHEAD, **SAID},
+    ),
+    "create_submissions": Row(
+        at("/api/v1/submissions/batch"),
+        lambda actor, unit: may_report(actor, subject(unit)),
+        lambda _, unit: {"items": [{"task": TASKS[unit], "unit": unit, "period": AHEAD, **SAID}]},
+        status=first_status,
+    ),
+    "put_form": Row(
+        at(f"/api/v1/units/{{unit}}/forms/{AHEAD}"),
+        lambda actor, unit: may_report(actor, subject(unit)),
+        lambda _, unit: {"items": [{"task": TASKS[unit], **SAID}]},
+    ),
+    "edit_submission": step("", SAID),
+    "submit_submission": step("/submit", {}),
+    "correct_submission": step("/correct", {**SAID, "reason": "漏计"}),
+    "certify_submission": step("/certify", {}, certifies),
+    "return_submission": step("/return", {"reason": "核对"}, lambda a, u: may_return(a, subject(u), CERTIFIER)),
+    "certify_submissions": Row(
+        at("/api/v1/certifications"),
+        certifies,
+        lambda hall, unit: {"ids": [hall.ids[unit]]},
+        status=first_status,
+    ),
+    "put_schedule": Row(
+        at("/api/v1/tasks/{task}/schedules/{unit}"),
+        lambda actor, unit: may_set_schedule(actor, subject(unit)),
+        lambda _, __: {"points": [], "reason": "测试"},
+    ),
+    "create_material": Row(
+        at("/api/v1/materials"),
+        lambda actor, unit: may_file_material(actor, subject(unit)),
+        lambda _, unit: {
+            "rule": "work-bulletin-item",
+            "unit": unit,
+            "period": AHEAD,
+            "title": "信息",
+            "content": "正文",
+        },
+    ),
+    "grant_extension": Row(
+        at("/api/v1/extensions"),
+        lambda actor, unit: may_grant_extension(actor, subject(unit)),
+        granted(due_at="2023-01-01T00:00:00+08:00"),
+    ),
+    "grant_waiver": Row(
+        at("/api/v1/waivers"),
+        lambda actor, unit: may_grant_waiver(actor, subject(unit)),
+        granted(kind="exempt"),
+    ),
+    "get_me": Row(at("/api/v1/me"), lambda actor, _: may_read_self(actor)),
+    "list_accounts": manages("/api/v1/accounts"),
+    "create_account": manages("/api/v1/accounts", {"name": "乙"}),
+    "get_account": manages("/api/v1/accounts/{account}"),
+    "patch_account": manages("/api/v1/accounts/{account}", {"name": "丙"}),
+    "put_grants": manages("/api/v1/accounts/{account}/grants", {"grants": []}),
+    "list_keys": manages("/api/v1/accounts/{account}/keys"),
+    "create_key": manages("/api/v1/accounts/{account}/keys", {}),
+    "rotate_key": manages("/api/v1/accounts/{account}/keys/{key}/rotate", {}),
+    "revoke_key": manages("/api/v1/accounts/{account}/keys/{key}"),
+}
+DOCUMENT = create_app(Settings(database_url="postgresql://unused")).openapi()
+OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    operation["operationId"]: (method.upper(), path, operation)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+    if operation["operationId"] not in OPEN | OPEN_TO_SOME
+}
+
+
+def actor_of(name: str) -> Actor:
+    return Actor(f"account:{name}", name, tuple(map(parse_grant, HOLDERS[name])))
+
+
+def test_every_operation_of_the_document_has_a_row_and_every_role_a_holder() -> None:
+    assert set(ROWS) == set(OPERATIONS)
+    assert {role for name in HOLDERS for role in actor_of(name).roles} == set(Role)
+    assert {"get_liveness", "get_readiness", "get_metrics"} == OPEN | OPEN_TO_SOME
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_without_credentials_nothing_is_answered(hall: Hall, name: str) -> None:
+    method, _, operation = OPERATIONS[name]
+    assert {"credentials": []} in operation["security"]
+    row = ROWS.get(name)
+    assert row is not None, "an operation without a row"
+    answer = await hall.ask(None, method, row.path(hall, OTHER), row.body(hall, OTHER))
+    assert (answer.status_code, answer.json()["type"]) == (401, "/problems/unauthenticated")
+    assert answer.headers["www-authenticate"] == 'Bearer realm="liuzhang"'
+    assert not has_capability(ANONYMOUS, Capability(operation["x-capability"]))
+
+
+@pytest.mark.parametrize("who", HOLDERS)
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_the_service_does_what_the_rules_say(hall: Hall, name: str, who: str) -> None:
+    method, _, operation = OPERATIONS[name]
+    row, actor = ROWS[name], actor_of(who)
+    capable = has_capability(actor, Capability(operation["x-capability"]))
+    for unit in (OWN, OTHER):
+        answer = await hall.ask(who, method, row.path(hall, unit), row.body(hall, unit))
+        assert answer.status_code < 500, answer.text
+        allowed = row.rule(actor, unit)
+        assert capable or not allowed
+        if not capable:
+            assert (answer.status_code, answer.json()["type"]) == (403, "/problems/forbidden"), unit
+            continue
+        done = row.status(answer.json()) if row.status and answer.status_code == 200 else answer.status_code
+        if allowed:
+            assert done not in {401, 403, 404}, (unit, answer.text)
+        elif row.refused:
+            # A row that is not seen is not there; one that is seen says who may not.
+            assert done in {row.refused, 403 if reads(actor, unit) else 404}, (unit, answer.text)
+        else:
+            assert done == (403 if reads(actor, unit) else 404), (unit, answer.text)
+        if row.units is not None:
+            shown = row.units(answer.json())
+            assert {one for one in shown if not reads(actor, one)} == set()
+
+
+@pytest.mark.parametrize("who", HOLDERS)
+async def test_a_draft_is_seen_by_its_unit_and_by_auditors_alone(hall: Hall, who: str) -> None:
+    actor = actor_of(who)
+    if not has_capability(actor, Capability.READ_PROGRESS):
+        return
+    page = await hall.ask(who, "GET", "/api/v1/submissions?period=2023-06")
+    listed_ids = {item["id"] for item in page.json()["items"]}
+    for unit, identity in hall.drafts.items():
+        seen = may_read_progress(actor, Subject(PLAN, BATTLE, unit, draft=True), public=False)
+        answer = await hall.ask(who, "GET", f"/api/v1/submissions/{identity}")
+        assert (answer.status_code, identity in listed_ids) == (200 if seen else 404, seen)
+
+
+async def test_lists_show_all_that_may_be_seen(hall: Hall) -> None:
+    for who in ("supervisor", "coordinator", "reader", "auditor"):
+        page = await hall.ask(who, "GET", "/api/v1/submissions?period=2023-05&include_total=true")
+        assert (item_units(page.json()), page.json()["total"]) == ({OWN, OTHER}, 2)
+    own = await hall.ask("reporter in the plan", "GET", "/api/v1/submissions?period=2023-05&include_total=true")
+    assert (item_units(own.json()), own.json()["total"]) == ({OWN}, 1)
+    compliance = await hall.ask("reporter", "GET", "/api/v1/compliance?rule=monthly-form&as_of=2023-06-01T00:00:00Z")
+    assert [item["key"] for item in compliance.json()["items"]] == [OWN]
+    for group in ("battle", "task", "period", "region"):
+        path = f"/api/v1/compliance?rule=monthly-form&group_by={group}"
+        assert (await hall.ask("reporter", "GET", path)).status_code == 403
+        assert (await hall.ask("supervisor", "GET", path)).status_code == 200
+        expected = 200 if group in {"battle", "task"} else 403
+        assert (await hall.ask("coordinator", "GET", path)).status_code == expected
+
+
+async def test_stage_and_light_are_progress(hall: Hall) -> None:
+    path = "/api/v1/tasks?stage=in_progress"
+    assert (await hall.ask("reporter", "GET", path)).status_code == 403
+    assert (await hall.ask("administrator", "GET", path)).status_code == 403
+    shown = (await hall.ask("coordinator", "GET", path)).json()["items"]
+    assert {task["code"] for task in shown} == set(TASKS.values())
+    assert (await hall.ask("coordinator elsewhere", "GET", path)).json()["items"] == []
+
+
+async def test_what_is_offered_is_what_may_be_done(hall: Hall) -> None:
+    for who, expected in (("reporter", ["correct"]), ("supervisor", []), ("certifier", [])):
+        answer = await hall.ask(who, "GET", f"/api/v1/submissions/{hall.ids[OWN]}")
+        assert answer.json()["allowed_actions"] == expected
+    me = (await hall.ask("reporter in the plan", "GET", "/api/v1/me")).json()
+    assert me["units"] == [OWN]
+    assert [role["text"] for role in me["roles"]] == [f"reporter:{OWN}@{PLAN}"]
+    assert me["capabilities"] == [c for c in Capability if has_capability(actor_of("reporter"), c)]
+
+
+async def test_a_public_plan_is_read_by_anybody_and_its_progress_by_nobody_else(client: httpx.AsyncClient) -> None:
+    none: dict[str, Any] = {"auth": None}
+    assert (await client.get("/api/v1/tasks", **none)).status_code == 200
+    target = await client.get(f"/api/v1/targets/{PLAN}-1-2-5-T1", **none)
+    assert (target.status_code, target.json()["observations"]) == (200, [])
+    for path in ("/api/v1/tasks?light=ahead", "/api/v1/obligations", f"/api/v1/plans/{PLAN}/progress"):
+        assert (await client.get(path, **none)).status_code == 401
+    # Credentials that are not believed are refused, and never taken for none.
+    answer = await client.get("/api/v1/tasks", headers={"Authorization": "Bearer lz_prod_x"}, **none)
+    assert (answer.status_code, answer.json()["type"]) == (401, "/problems/invalid-credentials")
+    assert answer.headers["www-authenticate"] == 'Bearer realm="liuzhang", error="invalid_token"'
