@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import listening
+from tests.conftest import Keyed, listening
 
 PATH = "/api/v1/submissions"
 REPORT: dict[str, Any] = {
@@ -40,7 +40,9 @@ def strict(database: str) -> Generator[str]:
 @pytest.fixture(autouse=True)
 def nothing_written(server: str) -> Generator[None]:
     def written() -> Any:
-        return httpx.get(f"{server}{PATH}", params={"include_total": True}, trust_env=False).json()["total"]
+        return httpx.get(f"{server}{PATH}", params={"include_total": True}, auth=Keyed(), trust_env=False).json()[
+            "total"
+        ]
 
     before = written()
     yield
@@ -69,7 +71,7 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], dict[st
 
 def post(server: str, content: bytes, content_type: str | None = "application/json") -> httpx.Response:
     headers = {} if content_type is None else {"Content-Type": content_type}
-    return httpx.post(f"{server}{PATH}", content=content, headers=headers, trust_env=False, timeout=30)
+    return httpx.post(f"{server}{PATH}", content=content, headers=headers, auth=Keyed(), trust_env=False, timeout=30)
 
 
 def head(length: int | None) -> bytes:
@@ -235,7 +237,9 @@ BATCH = {"items": [REPORT, {**REPORT, "observations": [{"target": "431228-2023-6
 def test_a_name_that_occurs_twice_is_refused_by_name(server: str, path: str, content: str) -> None:
     method = "PUT" if "forms" in path else "POST"
     headers = {"Content-Type": "application/json"}
-    answer = httpx.request(method, f"{server}{path}", content=content.encode(), headers=headers, trust_env=False)
+    answer = httpx.request(
+        method, f"{server}{path}", content=content.encode(), headers=headers, auth=Keyed(), trust_env=False
+    )
     assert answer.status_code == 422
     (fault,) = answer.json()["errors"]
     assert fault["code"] == "repeated"
@@ -251,6 +255,7 @@ def test_equal_names_in_different_objects_are_no_repetition(server: str) -> None
                 params={"dry_run": True},
                 content=content,
                 headers={"Content-Type": "application/json"},
+                auth=Keyed(),
                 trust_env=False,
             )
             assert "repeated" not in {fault["code"] for fault in answer.json().get("errors", [])}

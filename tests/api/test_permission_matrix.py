@@ -108,6 +108,20 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                     for period, submit in (("2023-05", True), ("2023-06", False))
                 ]
                 ids[unit], drafts[unit] = (answer.json()["id"] for answer in made)
+            for path, decision in (
+                ("extensions", {"due_at": "2023-10-01T00:00:00+08:00"}),
+                ("waivers", {"kind": "nil"}),
+            ):
+                for unit in TASKS:
+                    case = {
+                        "rule": "monthly-form",
+                        "unit": unit,
+                        "period": "2023-09",
+                        "reason": "汛情",
+                        "approver": "甲",
+                    }
+                    answer = await client.post(f"/api/v1/{path}", json={**case, **decision}, headers=everything)
+                    assert answer.status_code == 201, answer.text
             judging = {"Authorization": f"Bearer {KEYS['certifier']}"}
             body = {"ids": list(ids.values())}
             assert (await client.post("/api/v1/certifications", json=body, headers=judging)).json()["accepted"] == 2
@@ -213,6 +227,8 @@ ROWS: dict[str, Row] = {
     "list_submissions": listed("/api/v1/submissions?period=2023-05", item_units),
     "list_obligations": listed("/api/v1/obligations?rule=monthly-form&period=2023-05&task={task}", item_units),
     "list_materials": listed("/api/v1/materials", item_units),
+    "list_extensions": listed("/api/v1/extensions", item_units),
+    "list_waivers": listed("/api/v1/waivers", item_units),
     "list_deadlines": listed(
         "/api/v1/deadlines?rule=monthly-form&from=2023-06-20&to=2023-06-20",
         lambda page: {one["unit"]["unit"] for item in page["items"] for one in item["outstanding"]},
@@ -374,6 +390,9 @@ async def test_lists_show_all_that_may_be_seen(hall: Hall) -> None:
     for who in ("supervisor", "coordinator", "reader", "auditor"):
         page = await hall.ask(who, "GET", "/api/v1/submissions?period=2023-05&include_total=true")
         assert (item_units(page.json()), page.json()["total"]) == ({OWN, OTHER}, 2)
+    for path in ("extensions", "waivers"):
+        assert item_units((await hall.ask("supervisor", "GET", f"/api/v1/{path}")).json()) == {OWN, OTHER}
+        assert item_units((await hall.ask("reporter", "GET", f"/api/v1/{path}")).json()) == {OWN}
     own = await hall.ask("reporter in the plan", "GET", "/api/v1/submissions?period=2023-05&include_total=true")
     assert (item_units(own.json()), own.json()["total"]) == ({OWN}, 1)
     compliance = await hall.ask("reporter", "GET", "/api/v1/compliance?rule=monthly-form&as_of=2023-06-01T00:00:00Z")

@@ -227,7 +227,7 @@ async def test_search_pages_do_not_repeat(client: httpx.AsyncClient) -> None:
 async def test_every_read_has_an_etag_and_answers_304(client: httpx.AsyncClient, path: str) -> None:
     first = await client.get(f"/api/v1{path}")
     assert first.status_code == 200
-    assert first.headers["cache-control"] == "no-cache"
+    assert first.headers["cache-control"] == "private, no-cache"
     again = await client.get(f"/api/v1{path}", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
