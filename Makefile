@@ -54,8 +54,9 @@ schemas: $(RUNTIME) ## write the JSON Schemas of the seed files
 audit: $(RUNTIME) ## compare the seed with the printed document (SOURCE=file)
 	$(BIN)/liuzhang audit-seed --source $(SOURCE)
 
-bench: $(DEV) ## measure the read paths and compliance at 10 million obligations
+bench: $(DEV) ## measure reading, reports at the deadline, compliance at 10 million obligations
 	$(BIN)/python -m benchmarks.read
+	$(BIN)/python -m benchmarks.deadline_rush
 	$(BIN)/python -m benchmarks.compliance
 
 lock: ## renew the hashed requirement files (needs uv)

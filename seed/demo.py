@@ -191,7 +191,7 @@ class _Demo:
         (taken,) = await take(self.db, [Report(row.task, row.unit, row.period, True, said, now)])
         refuse(taken)
         assert taken.id is not None, "what is not refused has been taken in"
-        self.identities[key] = taken.id
+        self.identities[key] = UUID(taken.id)
         self.report.submissions += 1
 
     async def _submit_again(self, key: tuple[str, str, str], now: datetime) -> None:
