@@ -106,10 +106,12 @@ def points_of(task: str, unit: str) -> str:
 def previous_of(task: str, unit: str, start: str) -> str:
     """SQL that finds what a unit reported on a task for the last period before ``start``."""
     return f"""
-        SELECT r.submission_id, r.revision, r.percent_complete FROM submissions b, submission_revisions r
-        WHERE (r.task_id, r.submission_id, r.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
-          AND b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
-        ORDER BY b.period_start DESC LIMIT 1
+        SELECT r.submission_id, r.revision, r.percent_complete FROM (
+            SELECT b.task_id, b.id, {_COUNTED_REVISION} AS revision FROM submissions b
+            WHERE b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
+              AND {_COUNTED_REVISION} IS NOT NULL
+            ORDER BY b.period_start DESC LIMIT 1
+        ) b JOIN submission_revisions r ON (r.task_id, r.submission_id, r.revision) = (b.task_id, b.id, b.revision)
     """  # noqa: S608 - of constants
 
 

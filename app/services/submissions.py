@@ -63,7 +63,9 @@ _ABOUT = Query(
     text(f"""
     WITH named_tasks AS MATERIALIZED (
         SELECT t.code, t.id, t.plan_id, t.battle_id, split_part(t.code, '-', 1) AS region,
-               ARRAY(SELECT r.id FROM rules r WHERE r.plan_id = t.plan_id AND r.kind = 'reporting') AS rules
+               ARRAY(SELECT r.id FROM rules r WHERE r.plan_id = t.plan_id AND r.kind = 'reporting') AS rules,
+               -- For few tasks has any unit given a schedule of its own.
+               (SELECT true FROM progress_schedules y WHERE y.task_id = t.id LIMIT 1) AS scheduled
         FROM tasks t WHERE t.code = ANY(CAST(:tasks AS text[]))
     ), limits AS MATERIALIZED (
         SELECT v.rule_id, v.version, {LIMITS} AS limits
@@ -74,7 +76,7 @@ _ABOUT = Query(
         FROM targets g JOIN indicators i ON i.id = g.indicator_id WHERE g.code = ANY(CAST(:targets AS text[]))
     ), asked AS MATERIALIZED (
         -- A task's code begins with its region.
-        SELECT w.n - 1 AS n, w.unit, w.period, t.id AS task_id, t.plan_id, t.battle_id, t.rules,
+        SELECT w.n - 1 AS n, w.unit, w.period, t.id AS task_id, t.plan_id, t.battle_id, t.rules, t.scheduled,
                coalesce(t.region, '') AS region
         FROM unnest(CAST(:tasks AS text[]), CAST(:units AS text[]), CAST(:periods AS text[]))
              WITH ORDINALITY AS w(task, unit, period, n)
@@ -89,8 +91,8 @@ _ABOUT = Query(
             OFFSET 0
         ) u
     ), owed AS MATERIALIZED (
-        SELECT w.n, w.period, w.task_id, w.plan_id, w.battle_id, u.id AS unit_id, u.code AS unit, u.name AS unit_name,
-               o.*
+        SELECT w.n, w.period, w.task_id, w.plan_id, w.battle_id, w.scheduled, u.id AS unit_id, u.code AS unit,
+               u.name AS unit_name, o.*
         FROM asked w LEFT JOIN named_units u ON u.named = w.unit AND u.region = w.region
         LEFT JOIN LATERAL (
             SELECT o.id AS obligation_id, o.period_start, greatest(o.lock_at, o.effective_due_at) AS lock_at,
@@ -101,7 +103,7 @@ _ABOUT = Query(
         ) o ON true
     )
     SELECT w.n, w.task_id, w.plan_id, w.battle_id, w.unit_id, w.unit, w.unit_name, w.obligation_id, w.period_start,
-           w.lock_at, l.limits, {points_of("w.task_id", "w.unit_id")} AS points,
+           w.lock_at, l.limits, CASE WHEN w.scheduled THEN {points_of("w.task_id", "w.unit_id")} END AS points,
            s.id AS existing, s.state, q.percent_complete AS previous_percent, c.target, g.aim,
            CASE WHEN g.id IS NOT NULL THEN {
         previous_figure_of(
