@@ -1,4 +1,7 @@
-"""How routes read JSON bodies: UTF-8 as RFC 8259 has it, without NaN, lone surrogates or bottomless nesting."""
+"""How routes read JSON bodies, of those alone who are admitted: UTF-8 as RFC 8259 has it.
+
+Without NaN, lone surrogates or bottomless nesting.
+"""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -6,6 +9,8 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+
+from app.deps import guard_of
 
 __all__ = ["JsonRoute"]
 
@@ -21,13 +26,16 @@ class _JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """A route whose body is read strictly, and three times as fast."""
+    """A route whose body is read strictly, three times as fast, and not before its caller is admitted."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, given the request in its strict form."""
         handle = super().get_route_handler()
+        guard = guard_of(self.dependant)
 
         async def strictly(request: Request) -> Response:
+            if guard is not None:
+                await guard.admit(request)
             return await handle(_JsonRequest(request.scope, request.receive))
 
         return strictly
