@@ -11,9 +11,10 @@ answers do. So the query is validated by its model in one step here, and documen
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
@@ -34,6 +35,7 @@ __all__ = [
     "Taking",
     "Writing",
     "caller_of",
+    "guard_of",
     "query_parameters",
     "reading",
     "taking",
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
+_ADMITTED = "liuzhang.admitted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +137,28 @@ class Guarded(Generic[QueryT]):
         self.model = model
         self.capability = capability
 
-    async def admit(self, request: Request) -> tuple[Caller, QueryT, datetime]:
+    async def admit(self, request: Request) -> tuple[Caller, datetime]:
+        """The caller of a request, and when it came; asked once, however often it is asked for.
+
+        Raises:
+            UnauthenticatedError, ForbiddenError: the operation is not open to the caller.
+        """
+        admitted = request.scope.get(_ADMITTED)
+        if admitted is None:
+            now = request.state.clock()
+            caller = await caller_of(request, now)
+            caller.demand(self.capability)
+            admitted = request.scope[_ADMITTED] = (caller, now)
+        return admitted
+
+    async def take_up(self, request: Request) -> tuple[Caller, QueryT, datetime]:
         """The caller and the validated query of a request, and when it came.
 
         Raises:
             UnauthenticatedError, ForbiddenError: the operation is not open to the caller.
             RequestValidationError, InvalidRequestError: the query is not what the model takes.
         """
-        now = request.state.clock()
-        caller = await caller_of(request, now)
-        caller.demand(self.capability)
+        caller, now = await self.admit(request)
         return caller, _validated(self.model, request), now
 
 
@@ -151,7 +166,7 @@ class _Read(Guarded[QueryT]):
     """Takes a request up as a :class:`Reading` of a query model."""
 
     async def __call__(self, request: Request) -> Reading[QueryT]:
-        caller, query, now = await self.admit(request)
+        caller, query, now = await self.take_up(request)
         known = Known.parse(request.headers.get("if-none-match"))
         return Reading(request.state.reader, query, known, now, caller)
 
@@ -160,7 +175,7 @@ class _Write(Guarded[QueryT]):
     """Takes a request up as a :class:`Writing`, in one transaction that is committed before the answer is sent."""
 
     async def __call__(self, request: Request) -> AsyncGenerator[Writing[QueryT]]:
-        caller, query, now = await self.admit(request)
+        caller, query, now = await self.take_up(request)
         state = request.state
         async with state.writes.transaction() as db:
             yield Writing(db, state.reader, query, now, caller, state.environment)
@@ -170,7 +185,7 @@ class _Taker(Guarded[QueryT]):
     """Takes a request up as a :class:`Taking`."""
 
     async def __call__(self, request: Request) -> Taking[QueryT]:
-        caller, query, now = await self.admit(request)
+        caller, query, now = await self.take_up(request)
         state = request.state
         return Taking(state.writes, state.reader, query, now, caller, state.environment, state.intake)
 
@@ -189,6 +204,14 @@ def writing(model: type[BaseModel], capability: Capability) -> Any:
 def taking(model: type[BaseModel], capability: Capability) -> Any:
     """The dependency that gives a route its ``Taking[model]``."""
     return Depends(_Taker(model, capability))
+
+
+def guard_of(dependant: Dependant) -> Guarded[Any] | None:
+    """What guards a route, or ``None`` where nothing does."""
+    for dependency in dependant.dependencies:
+        if isinstance(dependency.call, Guarded):
+            return cast("Guarded[Any]", dependency.call)
+    return None
 
 
 def query_parameters(model: type[BaseModel]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from app.deps import Guarded
+from app.deps import guard_of
 from app.domain.permissions import Capability
 from app.domain.plan import Labelled
 from app.errors import (
@@ -99,11 +99,8 @@ def operation_id(route: APIRoute) -> str:
 
 def capability_of(route: APIRoute) -> Capability | None:
     """The kind of operation that a route is guarded as, or ``None`` where nothing guards it."""
-    for dependency in route.dependant.dependencies:
-        guard: Any = dependency.call
-        if isinstance(guard, Guarded):
-            return guard.capability
-    return None
+    guard = guard_of(route.dependant)
+    return None if guard is None else guard.capability
 
 
 def install_openapi(app: FastAPI, routers: Iterable[APIRouter]) -> None:

@@ -1,4 +1,6 @@
-"""How routes read JSON bodies: UTF-8 as RFC 8259 has it, without NaN, lone surrogates or bottomless nesting.
+"""How routes read JSON bodies, of those alone who are admitted: UTF-8 as RFC 8259 has it.
+
+Without NaN, lone surrogates or bottomless nesting.
 
 Every name may occur once in its object (I-JSON: RFC 7493, 2.3). Which of two counts is up to each parser; here the
 first would be lost in silence, and with it a figure.
@@ -14,6 +16,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from app.deps import guard_of
 from app.errors import AppError, BadRequestError, Fault, InvalidRequestError, UnsupportedMediaError
 
 __all__ = ["JsonRoute"]
@@ -104,14 +107,17 @@ def _check_media(request: Request) -> None:
 
 
 class JsonRoute(APIRoute):
-    """A route whose body is read strictly, and three times as fast."""
+    """A route whose body is read strictly, three times as fast, and not before its caller is admitted."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, given the request in its strict form."""
         handle = super().get_route_handler()
         takes_body = self.body_field is not None
+        guard = guard_of(self.dependant)
 
         async def strictly(request: Request) -> Response:
+            if guard is not None:
+                await guard.admit(request)
             if takes_body:
                 _check_media(request)
             try:

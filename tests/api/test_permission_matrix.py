@@ -346,6 +346,13 @@ async def test_without_credentials_nothing_is_answered(hall: Hall, name: str) ->
     assert not has_capability(ANONYMOUS, Capability(operation["x-capability"]))
 
 
+@pytest.mark.parametrize(("who", "status"), [(None, 401), ("supervisor", 403)])
+async def test_a_body_is_not_read_before_its_caller_is_admitted(hall: Hall, who: str | None, status: int) -> None:
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {hall.keys[who]}"} if who else {})
+    answer = await hall.client.post("/api/v1/submissions", content=b"{no json", headers=headers)
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("who", HOLDERS)
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_the_service_does_what_the_rules_say(hall: Hall, name: str, who: str) -> None:
