@@ -10,11 +10,10 @@ from urllib.parse import urlparse
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import Keyed, listening
+from tests.conftest import Keyed, key_for, listening, serving
 
 PATH = "/api/v1/submissions"
 REPORT: dict[str, Any] = {
@@ -76,7 +75,8 @@ def post(server: str, content: bytes, content_type: str | None = "application/js
 
 def head(length: int | None) -> bytes:
     size = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-    return f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{size}\r\n\r\n".encode()
+    key = f"Authorization: Bearer {key_for(PATH)}"
+    return f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{key}\r\nContent-Type: application/json\r\n{size}\r\n\r\n".encode()
 
 
 @pytest.mark.parametrize("path", [PATH, "/nothing", "/api/v1/tasks", "/health/live"])
@@ -276,15 +276,14 @@ def test_a_header_without_end_is_refused(server: str, sent: str) -> None:
     assert headers["connection"] == "close"
 
 
-async def test_app_is_not_asked_for_more_than_a_body(app: FastAPI) -> None:
+async def test_app_is_not_asked_for_more_than_a_body(database: str) -> None:
     """A server other than ours may leave Content-Length unchecked; the count still holds."""
-    limited = create_app(Settings(database_url="postgresql://unused", max_body_size=1024))
+    limited = create_app(Settings(database_url=database, max_body_size=1024))
 
     async def endless() -> Any:
         while True:
             yield b" " * 1000
 
-    transport = httpx.ASGITransport(app=limited, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with serving(limited) as client:
         answer = await client.post(PATH, content=endless(), headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
