@@ -28,7 +28,7 @@ import migrations
 from app.clock import system_clock
 from app.db import Database, create_engine, open_read_pool, open_write_pool
 from app.domain.permission_page import permission_page
-from app.domain.roles import GrantError, parse_grant
+from app.domain.roles import Grant, GrantError, Role, parse_grant
 from app.embedded import EmbeddedError, running
 from app.errors import AppError
 from app.fragments import FragmentCache
@@ -156,17 +156,22 @@ def serve(
         if settings.read_database_url is not None:
             asyncio.run(_check_version(settings.read_database_url))
         at = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
-        first = asyncio.run(_first_administrator(url, settings.environment))
-        if first is not None:
-            typer.echo(f"首次启动:已创建管理员账号,其 API 密钥只显示这一次,请妥善保存\n管理员密钥 {first.key}")
+        _tell_first_administrator(url, settings.environment)
         typer.echo(f"接口      {at}/api/v1\n接口文档  {at}/docs\n接口参考  {at}/reference\n数据      {place}")
         sys.stdout.flush()
         _run(settings.model_copy(update={"database_url": url}), listener)
 
 
-async def _first_administrator(url: str, environment: str) -> KeyIssued | None:
-    async with open_write_pool(url, size=1) as pool:
-        return await create_first_administrator(Database(pool), environment, now=system_clock())
+def _tell_first_administrator(url: str, environment: str) -> None:
+    """Where there is no account yet, make an administrator and print its key."""
+
+    async def create() -> KeyIssued | None:
+        async with open_write_pool(url, size=1) as pool:
+            return await create_first_administrator(Database(pool), environment, now=system_clock())
+
+    first = asyncio.run(create())
+    if first is not None:
+        typer.echo(f"首次启动:已创建管理员账号,其 API 密钥只显示这一次,请妥善保存\n管理员密钥 {first.key}")
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
@@ -261,13 +266,27 @@ def demo() -> None:
         async with open_read_pool(url, size=1) as reads, open_write_pool(url, size=1) as writes:
             return await fill_demo(Database(writes), Reader(Database(reads), FragmentCache(0)))
 
-    with _database(read_settings()) as (url, place):
+    settings = read_settings()
+    with _database(settings) as (url, place):
         filled = asyncio.run(fill(url))
+        _tell_first_administrator(url, settings.environment)
+        looker, issued = asyncio.run(_account_with_key(url, "演示查阅", [Grant(Role.READER)], settings.environment))
         typer.echo(
             f"已填入演示数据: 报送 {filled.submissions} 份、认定 {filled.certified} 次、更正 {filled.corrected} 次、"
             f"延期 {filled.extended} 次、免报 {filled.waived} 次、自定序时进度 {filled.scheduled} 次、"
-            f"材料 {filled.materials} 篇;{place}"
+            f"材料 {filled.materials} 篇;{place}\n"
+            f"进度不公开,请带上账号 {looker.name}({looker.code})的密钥查看;只显示这一次:\n"
+            f"curl -H 'Authorization: Bearer {issued.key}' 'http://{settings.host}:{settings.port}/api/v1/compliance"
+            "?rule=monthly-form&from=2023-04&to=2023-09&group_by=unit'"
         )
+
+
+async def _account_with_key(
+    url: str, name: str, grants: list[Grant], environment: str
+) -> tuple[AccountRead, KeyIssued]:
+    async with open_write_pool(url, size=1) as pool, Database(pool).transaction() as db:
+        made = await create_account(db, name, grants, now=system_clock())
+        return made, await create_key(db, made.code, KeyCreate(), environment, now=system_clock())
 
 
 @account.command("create")
@@ -287,9 +306,7 @@ def account_create(
 
     async def create(url: str) -> tuple[AccountRead, KeyIssued]:
         await _prepare(url, seed=True)
-        async with open_write_pool(url, size=1) as pool, Database(pool).transaction() as db:
-            made = await create_account(db, name, grants, now=system_clock())
-            return made, await create_key(db, made.code, KeyCreate(), settings.environment, now=system_clock())
+        return await _account_with_key(url, name, grants, settings.environment)
 
     with _database(settings) as (url, _):
         try:

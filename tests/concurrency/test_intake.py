@@ -11,7 +11,9 @@ import pytest_asyncio
 
 from app.clock import SHANGHAI
 from app.db import Database, open_write_pool
+from app.domain.roles import Actor, Grant, Role
 from app.schemas.submission import ReportWrite
+from app.services.caller import Caller
 from app.services.intake import Intake
 from app.services.submissions import Report, Taken
 from tests.conftest import Clone, CountingDatabase
@@ -50,9 +52,13 @@ class Desk:
         return {(row[0], row[1]) for row in rows}
 
 
+def _caller(unit: str) -> Caller:
+    return Caller(Actor("account:test", "测试", (Grant(Role.REPORTER, unit=unit),)))
+
+
 def report(task: str, unit: str, **said: Any) -> Report:
     content = ReportWrite.model_validate({"stage": "in_progress", "percent_complete": 40, **said})
-    return Report(task, unit, "2023-05", submit=True, said=content, at=NOW)
+    return Report(task, unit, "2023-05", submit=True, said=content, at=NOW, caller=_caller(unit))
 
 
 def names(*reports: Report) -> set[tuple[str, str]]:
