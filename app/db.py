@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 import asyncpg.pool
-from sqlalchemy import Delete, Insert, Select, TextClause, Update
+from sqlalchemy import Select, TextClause
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -28,12 +28,12 @@ STATEMENT_TIMEOUT = 30
 _DIALECT = asyncpg_dialect.dialect()
 
 
-def create_engine(url: str, *, pool_size: int = 4) -> AsyncEngine:
+def create_engine(url: str) -> AsyncEngine:
     """An engine on ``url`` (``postgresql://…``, read by asyncpg as libpq would), without overflow connections."""
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=functools.partial(asyncpg.connect, url),
-        pool_size=pool_size,
+        pool_size=4,
         max_overflow=0,
     )
 
@@ -43,7 +43,7 @@ class Query:
 
     __slots__ = ("_fixed", "_names", "sql")
 
-    def __init__(self, statement: Select[*tuple[Any, ...]] | Insert | Update | Delete | TextClause) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]] | TextClause) -> None:
         """Compile ``statement``; values written into it stay fixed, its named parameters are given at each run."""
         compiled = statement.compile(dialect=_DIALECT)
         self.sql = str(compiled)
@@ -93,7 +93,7 @@ class Database:
         if isinstance(self._on, asyncpg.pool.Pool):
             yield
         else:
-            async with self._on.transaction():
+            async with self.transaction():
                 yield
 
 

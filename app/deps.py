@@ -20,7 +20,6 @@ from pydantic import BaseModel, ValidationError
 
 from app.db import Database
 from app.domain.permissions import Capability
-from app.domain.roles import Actor
 from app.errors import Fault, InvalidRequestError
 from app.observability import request_id_of
 from app.rendering import Known
@@ -56,11 +55,6 @@ class Reading(Generic[QueryT]):
     now: datetime
     caller: Caller
 
-    @property
-    def actor(self) -> Actor:
-        """Who asks."""
-        return self.caller.actor
-
 
 @dataclass(frozen=True, slots=True)
 class Writing(Generic[QueryT]):
@@ -76,11 +70,6 @@ class Writing(Generic[QueryT]):
     now: datetime
     caller: Caller
     environment: str
-
-    @property
-    def actor(self) -> Actor:
-        """Who writes."""
-        return self.caller.actor
 
 
 @dataclass(frozen=True, slots=True)

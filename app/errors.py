@@ -70,6 +70,10 @@ class Fault:
     code: str
     detail: str
 
+    def shown(self) -> dict[str, str]:
+        """The fault as answers show it."""
+        return {"pointer": self.pointer, "code": self.code, "detail": self.detail}
+
 
 class AppError(Exception):
     """Base of all; ``detail`` (Chinese) says what happened and what to do."""

@@ -43,7 +43,7 @@ from app.services.caller import Public
 from app.services.identity import Identity, Rules
 from app.services.intake import Intake
 from app.services.reader import Reader
-from app.settings import Settings, SettingsError, read_settings
+from app.settings import Settings, SettingsError, listed, read_settings
 from app.version import VERSION
 
 __all__ = ["create_app"]
@@ -93,7 +93,7 @@ def _settle() -> None:
 
 def _rules(settings: Settings) -> Rules:
     try:
-        trusted = parse_networks(_listed(settings.trusted_proxies))
+        trusted = parse_networks(listed(settings.trusted_proxies))
     except NetworkError as error:
         raise SettingsError(f"设置有误: LIUZHANG_TRUSTED_PROXIES: {error.detail}") from None
     public = Public(plan=settings.public_plan, progress=settings.public_progress)
@@ -108,7 +108,7 @@ def _issuer(settings: Settings) -> Issuer | None:
         return Issuer(
             url=settings.oidc_issuer,
             audience=settings.oidc_audience or "",
-            algorithms=frozenset(_listed(settings.oidc_algorithms)),
+            algorithms=frozenset(listed(settings.oidc_algorithms)),
             jwks_url=settings.oidc_jwks_url,
             leeway=timedelta(seconds=settings.oidc_leeway),
             key_lifetime=timedelta(seconds=settings.oidc_key_lifetime),
@@ -118,10 +118,6 @@ def _issuer(settings: Settings) -> Issuer | None:
         )
     except IssuerError as error:
         raise SettingsError(f"设置有误: LIUZHANG_OIDC_*: {error.detail}") from None
-
-
-def _listed(text: str | None) -> list[str]:
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def create_app(settings: Settings | None = None, *, clock: Clock = system_clock) -> FastAPI:
@@ -179,7 +175,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
     app.include_router(health.router)
     app.mount("/docs/assets", StaticFiles(directory=docs.ASSETS), name="assets")
     app.include_router(docs.router)
-    add_middleware(app, settings)
+    add_middleware(app, settings, proxies=rules.trusted)
     # Added last, it is the outermost: whatever the others answer is measured, logged and carries the request id.
     app.add_middleware(ObservabilityMiddleware, metrics=metrics, failed=unexpected_answer)
     install_problem_handlers(app)

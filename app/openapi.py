@@ -148,10 +148,7 @@ _RETRY_AFTER: dict[str, Any] = {"description": "多少秒后可以重试", "sche
 
 def _declare(operation: dict[str, Any], answers: dict[int | str, dict[str, Any]]) -> None:
     for status, declared in answers.items():
-        schema = {"$ref": "#/components/schemas/Problem"}
-        answer = operation["responses"].setdefault(
-            str(status), {"description": "", "content": {"application/json": {"schema": schema}}}
-        )
+        answer = operation["responses"].setdefault(str(status), _refusal(""))
         answer["description"] = ";".join(filter(None, (answer["description"], declared["description"])))
     operation["responses"] = dict(sorted(operation["responses"].items()))
 
@@ -189,13 +186,12 @@ def _finish(operation: dict[str, Any]) -> None:
     for status, answer in operation["responses"].items():
         if status == "304":
             answer.pop("content", None)
-        elif status == "401":
+        elif not status.startswith("2"):
             answer["content"] = {PROBLEM_JSON: answer.pop("content", {})["application/json"]}
+        if status == "401":
             answer["headers"] = {
                 "WWW-Authenticate": {"description": "所需的凭证(RFC 6750)", "schema": {"type": "string"}}
             }
-        elif not status.startswith("2"):
-            answer["content"] = {PROBLEM_JSON: answer.pop("content", {})["application/json"]}
         answer.setdefault("headers", {})["X-Request-ID"] = {"description": "请求编号", "schema": {"type": "string"}}
 
 

@@ -32,7 +32,7 @@ from app.routers.answers import PROBLEM_JSON
 from app.security.redaction import redact
 from app.validation import explain_validation
 
-__all__ = ["install_problem_handlers", "refusal", "unexpected_answer"]
+__all__ = ["install_problem_handlers", "problem_of", "refusal", "unexpected_answer"]
 
 _log = logging.getLogger("liuzhang.errors")
 
@@ -53,20 +53,24 @@ _UNREACHABLE = (
 )
 
 
-def _answer(request: Request, error: AppError, *, headers: dict[str, str] | None = None) -> Response:
-    """The answer for ``error``."""
+def problem_of(error: AppError, instance: str) -> bytes:
+    """The body of the answer for ``error``; ``instance`` is the id of the request."""
     body: dict[str, Any] = {
         "type": f"/problems/{error.slug}",
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
-        "instance": request_id_of(request.scope),
+        "instance": instance,
     }
     if error.faults:
-        body["errors"] = [{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in error.faults]
+        body["errors"] = [fault.shown() for fault in error.faults]
     body.update(error.extra)
     # Some details repeat what the caller gave, and a caller may give a secret where none belongs.
-    content = redact(orjson.dumps(body).decode())
+    return redact(orjson.dumps(body).decode()).encode()
+
+
+def _answer(request: Request, error: AppError, *, headers: dict[str, str] | None = None) -> Response:
+    content = problem_of(error, request_id_of(request.scope))
     return Response(content, status_code=error.status, media_type=PROBLEM_JSON, headers=headers)
 
 

@@ -10,10 +10,10 @@ import re
 from http import HTTPStatus
 from typing import ClassVar
 
-import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import AppError, BadRequestError, HeadersTooLargeError, SlowBodyError
+from app.problems import problem_of
 
 __all__ = ["LenientHttpProtocol", "encode_target"]
 
@@ -106,15 +106,7 @@ class LenientHttpProtocol(HttpToolsProtocol):
         self._in_time()
         if self.transport.is_closing():
             return
-        body = orjson.dumps(
-            {
-                "type": f"/problems/{error.slug}",
-                "title": error.title,
-                "status": error.status,
-                "detail": detail,
-                "instance": "-",
-            }
-        )
+        body = problem_of(error(detail), "-")
         head = (
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/problem+json\r\n"
             f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.validation import explain_validation
 
-__all__ = ["Settings", "SettingsError", "read_settings"]
+__all__ = ["Settings", "SettingsError", "listed", "read_settings"]
 
 PREFIX = "LIUZHANG_"
 
@@ -83,6 +83,11 @@ class Settings(BaseSettings):
     oidc_refetch_interval: int = Field(default=60, ge=1, description="重取公钥的最短间隔,秒")
     oidc_timeout: int = Field(default=5, ge=1, le=60, description="身份提供方须在此时间内应答,秒")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="日志级别")
+
+
+def listed(text: str | None) -> list[str]:
+    """The parts of a setting that is a list, with commas between; none where it is not set."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def read_settings() -> Settings:

@@ -226,7 +226,7 @@ def _result(index: int, taken: Taken, *, dry_run: bool = False) -> _Result:
         "status": _status(taken, dry_run=dry_run),
         "id": taken.id or taken.existing,
         "warnings": taken.warnings,
-        "errors": [{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in taken.faults],
+        "errors": [fault.shown() for fault in taken.faults],
     }
 
 

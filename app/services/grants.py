@@ -5,17 +5,17 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.permissions import Capability, Subject, may_grant_extension, may_grant_waiver
 from app.errors import Fault, InvalidRequestError, UnknownReferenceError
-from app.models import Task
 from app.schemas.obligation import ExtensionCreate, GrantRead, WaiverCreate
 from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period, rule_in_force
 from app.services.reader import Reader
+from app.services.tasks import task_key
 from app.services.units import resolve_unit
 
 __all__ = ["grant_extension", "grant_waiver"]
@@ -24,7 +24,6 @@ _MATCHING = """
     unit_id = CAST(:unit AS bigint) AND rule_id = CAST(:rule AS bigint) AND period = CAST(:period AS text)
     AND (CAST(:task AS bigint) IS NULL OR task_id = CAST(:task AS bigint))
 """
-_TASK = Query(select(Task.id).where(Task.code == bindparam("code")))
 _OWED = Query(text(f"SELECT due_at FROM obligations WHERE {_MATCHING} FOR UPDATE"))  # noqa: S608 - of constants
 _EXTEND = Query(
     text(f"""
@@ -110,7 +109,7 @@ async def _owed(
         "task": None,
     }
     if request.task is not None:
-        scope["task"] = await db.fetch_value(_TASK, code=request.task)
+        scope["task"] = await task_key(db, request.task)
         if scope["task"] is None:
             detail = f"没有任务 {request.task}"
             raise UnknownReferenceError(detail, faults=[Fault("/body/task", "unknown_task", detail)])

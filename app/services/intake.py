@@ -5,6 +5,8 @@ gathers, so that nobody waits for others when there are none; every report has i
 """
 
 import asyncio
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import asyncpg
 
@@ -18,13 +20,16 @@ _GROUPS_AT_ONCE = 2
 _MOST_IN_A_GROUP = 100
 
 
+_Group: TypeAlias = list[tuple[Report, asyncio.Future[Taken]]]
+
+
 class Intake:
     """Takes single reports in, those that arrive together in one go."""
 
     def __init__(self, db: Database) -> None:
         """Write on ``db``, a pool."""
         self._db = db
-        self._waiting: list[tuple[Report, asyncio.Future[Taken]]] = []
+        self._waiting: _Group = []
         self._running: set[asyncio.Task[None]] = set()
 
     async def take(self, report: Report) -> Taken:
@@ -47,27 +52,30 @@ class Intake:
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait
                 _fail(group, error)
             else:
-                for (_, answer), result in zip(group, taken, strict=True):
-                    # Whoever has hung up meanwhile has been taken in all the same.
-                    if not answer.done():
-                        answer.set_result(result)
+                _tell(group, taken)
 
-    async def _apart(self, group: list[tuple[Report, asyncio.Future[Taken]]], error: asyncpg.PostgresError) -> None:
+    async def _apart(self, group: _Group, error: asyncpg.PostgresError) -> None:
         """One report must not spoil the others: each is tried alone."""
         if len(group) == 1:
             _fail(group, error)
             return
         for one in group:
             try:
-                (taken,) = await take(self._db, [one[0]])
+                taken = await take(self._db, [one[0]])
             except Exception as alone:  # noqa: BLE001 - it belongs to the one who waits
                 _fail([one], alone)
             else:
-                if not one[1].done():
-                    one[1].set_result(taken)
+                _tell([one], taken)
 
 
-def _fail(group: list[tuple[Report, asyncio.Future[Taken]]], error: Exception) -> None:
+def _tell(group: _Group, taken: Sequence[Taken]) -> None:
+    for (_, answer), result in zip(group, taken, strict=True):
+        # Whoever has hung up meanwhile has been taken in all the same.
+        if not answer.done():
+            answer.set_result(result)
+
+
+def _fail(group: _Group, error: Exception) -> None:
     for _, answer in group:
         if not answer.done():
             answer.set_exception(error)

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from sqlalchemy import DateTime, Text, and_, bindparam, cast, func, literal, select
+from sqlalchemy import DateTime, and_, bindparam, func, literal, select
 
 from app.db import Query
 from app.domain.periods import parse_period
@@ -15,7 +15,6 @@ from app.errors import NotFoundError
 from app.models import (
     Battle,
     Plan,
-    ScheduleStretch,
     Submission,
     SubmissionRevision,
     SubmissionTransition,
@@ -28,28 +27,27 @@ from app.schemas.base import AsOfQuery
 from app.schemas.progress import ProgressPoint, RollUpRead, TaskProgressRead
 from app.schemas.task import UnitRef
 from app.services.caller import Caller, forbidden
-from app.services.reader import Reader, decoded
+from app.services.reader import Reader
 from app.services.standing import (
     at_instant,
     light_by,
+    points_in,
     reached_by,
     revision_shown,
+    schedule_points,
     schedule_version,
     standing_of_targets,
     standing_of_task,
 )
+from app.services.tasks import task_key
 
 __all__ = ["get_task_progress", "roll_up_battle", "roll_up_plan"]
 
-_POINTS = (
-    select(func.json_agg(func.json_build_array(ScheduleStretch.to_day, cast(ScheduleStretch.to_percent, Text))))
-    .where(
-        ScheduleStretch.task_id == Submission.task_id,
-        ScheduleStretch.unit_id == Submission.unit_id,
-        ScheduleStretch.version == schedule_version(Submission.task_id, Submission.unit_id, Submission),
-    )
-    .correlate(Submission)
-    .scalar_subquery()
+_POINTS = schedule_points(
+    Submission.task_id,
+    Submission.unit_id,
+    schedule_version(Submission.task_id, Submission.unit_id, Submission),
+    Submission,
 )
 _AS_OF = bindparam("as_of", type_=DateTime(timezone=True))
 _STATE = (
@@ -94,7 +92,6 @@ _SERIES = Query(
     .where(Task.code == bindparam("code"))
     .order_by(Submission.period_start, Submission.period, Unit.code)
 )
-_TASK = Query(select(Task.id).where(Task.code == bindparam("code")))
 
 
 def _roll_up(model: Any, owner: Any, target_owner: Any) -> Query:
@@ -151,15 +148,14 @@ async def get_task_progress(
         NotFoundError: no task has this code.
     """
     rows = await reader.pool.fetch(_SERIES, code=code, **at_instant(query.as_of or now))
-    if not rows and await reader.pool.fetch_value(_TASK, code=code) is None:
+    if not rows and await task_key(reader.pool, code) is None:
         raise NotFoundError(f"没有任务 {code}")
     points = [_point(row) for row in rows if caller.sees(Subject(plan_of(code), battle_of(code), row["unit"]))]
     return render(TaskProgressRead(task=code, items=points), known)
 
 
 def _point(row: Any) -> ProgressPoint:
-    points = [(date.fromisoformat(day), Decimal(percent)) for day, percent in decoded(row["points"]) or ()]
-    scheduled = schedule_progress(row["year"], parse_period(row["period"]).end, points)
+    scheduled = schedule_progress(row["year"], parse_period(row["period"]).end, points_in(row["points"]))
     thresholds = Thresholds(behind_points=row["behind_points"], ahead_points=row["ahead_points"])
     stage, percent = Stage(row["stage"]), row["percent_complete"]
     return ProgressPoint(

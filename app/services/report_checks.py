@@ -4,7 +4,6 @@ The SQL here is for the statements that take reports in and those that change th
 of the query around it, never values.
 """
 
-from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
@@ -23,6 +22,7 @@ from app.domain.progress import (
 from app.errors import Fault
 from app.schemas.submission import ReportWrite
 from app.services.reader import decoded
+from app.services.standing import points_in
 
 __all__ = [
     "AIM",
@@ -140,7 +140,7 @@ def warnings_of(report: ReportWrite, period: Period, measures: Any, figures: Fig
     return check_report(
         percent=report.percent_complete,
         previous_percent=measures["previous_percent"],
-        scheduled=_scheduled(year, period.end, () if points is None else _points(points)),
+        scheduled=_scheduled(year, period.end, () if points is None else points_in(points)),
         figures=[
             Figure(aim.name, aim.accumulation, observation.value, previous, aim.grows_to)
             for observation in report.observations
@@ -149,10 +149,6 @@ def warnings_of(report: ReportWrite, period: Period, measures: Any, figures: Fig
         jump_points=jump,
         thresholds=thresholds,
     )
-
-
-def _points(points: str) -> tuple[tuple[date, Decimal], ...]:
-    return tuple((date.fromisoformat(day), Decimal(percent)) for day, percent in decoded(points))
 
 
 def contradictions(report: ReportWrite, task: int, figures: Figures) -> list[Fault]:

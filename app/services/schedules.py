@@ -1,11 +1,11 @@
 """序时进度 of units: read as of any instant, and set anew, each version kept with the server's instant."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
 from asyncpg import Record
-from sqlalchemy import ARRAY, BigInteger, Text, and_, any_, bindparam, cast, func, or_, select, text
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import ARRAY, BigInteger, and_, any_, bindparam, or_, select, text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
@@ -14,7 +14,7 @@ from app.domain.permissions import Capability, Subject, may_set_schedule
 from app.domain.plan import AssignmentRole, UnitKind, battle_of, plan_of
 from app.domain.progress import refuse_schedule, stretches
 from app.errors import Fault, InvalidRequestError, NotFoundError, PreconditionError, UnknownReferenceError
-from app.models import Obligation, ProgressSchedule, ScheduleStretch, Task, Unit
+from app.models import Obligation, ProgressSchedule, Task, Unit
 from app.rendering import Known, Rendered, exact, render
 from app.schemas.base import AsOfQuery
 from app.schemas.schedule import SchedulePoint, ScheduleQuery, ScheduleWrite, TaskSchedulesRead, UnitScheduleRead
@@ -22,31 +22,17 @@ from app.schemas.task import UnitRef
 from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
 from app.services.obligations import brackets_of_tasks
-from app.services.reader import Reader, decoded
-from app.services.standing import at_instant, schedule_version
+from app.services.reader import Reader
+from app.services.standing import at_instant, points_in, schedule_points, schedule_version
+from app.services.tasks import task_key
 from app.services.units import resolve_unit
 
 __all__ = ["get_schedule", "list_schedules", "put_schedule"]
 
-_TASK = Query(select(Task.id).where(Task.code == bindparam("code")))
 _BRACKETS = Query(brackets_of_tasks().where(Task.id == bindparam("task")))
 _KEY = bindparam("task", type_=BigInteger)
-_POINTS = (
-    select(
-        func.json_agg(
-            aggregate_order_by(
-                func.json_build_array(ScheduleStretch.to_day, cast(ScheduleStretch.to_percent, Text)),
-                ScheduleStretch.to_day,
-            )
-        )
-    )
-    .where(
-        ScheduleStretch.task_id == ProgressSchedule.task_id,
-        ScheduleStretch.unit_id == ProgressSchedule.unit_id,
-        ScheduleStretch.version == ProgressSchedule.version,
-    )
-    .correlate(ProgressSchedule)
-    .scalar_subquery()
+_POINTS = schedule_points(
+    ProgressSchedule.task_id, ProgressSchedule.unit_id, ProgressSchedule.version, ProgressSchedule
 )
 _SCHEDULES = Query(
     select(
@@ -181,7 +167,7 @@ async def put_schedule(
 
 
 async def _task(reader: Reader, code: str) -> int:
-    key = await reader.pool.fetch_value(_TASK, code=code)
+    key = await task_key(reader.pool, code)
     if key is None:
         raise NotFoundError(f"没有任务 {code}")
     return key
@@ -224,15 +210,14 @@ def _subject(code: str, row: Record) -> Subject:
 
 def _schedule(code: str, row: Record) -> UnitScheduleRead:
     unit = UnitRef(unit=row["code"], name=row["name"])
-    points = [(date.fromisoformat(day), Decimal(percent)) for day, percent in decoded(row["points"]) or ()]
-    return _shown(code, unit, row["version"] or 0, points, reason=row["reason"], set_at=row["set_at"])
+    return _shown(code, unit, row["version"] or 0, points_in(row["points"]), reason=row["reason"], set_at=row["set_at"])
 
 
 def _shown(
     code: str,
     unit: UnitRef,
     version: int,
-    points: list[tuple[date, Decimal]],
+    points: Sequence[tuple[date, Decimal]],
     *,
     reason: str | None,
     set_at: datetime | None,

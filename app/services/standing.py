@@ -8,11 +8,12 @@ Of now and of then there is one path: all of it refers to the parameters that :f
 nothing that was certified or set after them.
 """
 
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Date, DateTime, Numeric, and_, bindparam, case, cast, func, literal, or_, select
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import Date, DateTime, Numeric, Text, and_, bindparam, case, cast, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
 
 from app.clock import SHANGHAI
 from app.domain.plan import Accumulation, Direction, Operator
@@ -28,13 +29,16 @@ from app.models import (
     Target,
     Task,
 )
+from app.services.reader import decoded
 
 __all__ = [
     "at_instant",
     "light_by",
     "light_of_task",
+    "points_in",
     "reached_by",
     "revision_shown",
+    "schedule_points",
     "schedule_version",
     "stage_of_task",
     "standing_of_targets",
@@ -85,6 +89,22 @@ def schedule_version(task: Any, unit: Any, *around: Any) -> Any:
         .correlate(*around)
         .scalar_subquery()
     )
+
+
+def schedule_points(task: Any, unit: Any, version: Any, *around: Any) -> Any:
+    """The points of a version of a schedule as JSON, for :func:`points_in`; columns of the tables ``around``."""
+    point = func.json_build_array(ScheduleStretch.to_day, cast(ScheduleStretch.to_percent, Text))
+    return (
+        select(func.json_agg(aggregate_order_by(point, ScheduleStretch.to_day)))
+        .where(ScheduleStretch.task_id == task, ScheduleStretch.unit_id == unit, ScheduleStretch.version == version)
+        .correlate(*around)
+        .scalar_subquery()
+    )
+
+
+def points_in(text: str | None) -> tuple[tuple[date, Decimal], ...]:
+    """The points of a schedule, read from JSON; none where there is none."""
+    return tuple((date.fromisoformat(day), Decimal(percent)) for day, percent in decoded(text) or ())
 
 
 def _newest() -> Any:

@@ -15,12 +15,11 @@ from sqlalchemy import text
 
 from app.db import Database, Query
 from app.domain.periods import parse_period
-from app.domain.permissions import Capability, Subject, may_certify, may_report, may_return
-from app.domain.plan import battle_of, plan_of
+from app.domain.permissions import Capability, may_certify, may_report, may_return
 from app.domain.roles import Role
 from app.domain.workflow import SubmissionAction, SubmissionState, apply
 from app.domain.workflow import WrongStepError as WrongStep
-from app.errors import AppError, Fault, InvalidRequestError, NotFoundError, PreconditionError, WrongStepError
+from app.errors import AppError, Fault, InvalidRequestError, PreconditionError, WrongStepError
 from app.rendering import Known
 from app.schemas.submission import (
     BatchRead,
@@ -45,7 +44,7 @@ from app.services.report_checks import (
     previous_of,
     warnings_of,
 )
-from app.services.submission_reads import is_known, read_submission
+from app.services.submission_reads import is_known, missing, read_submission, subject_of
 from app.services.submissions import revision_of
 from app.services.units import unit_named
 
@@ -271,7 +270,7 @@ async def certify_many(
         ForbiddenError: the caller does not certify for that unit.
         InvalidRequestError: no certifier is named, and the caller certifies for several.
     """
-    cases = {key: case for key, case in (await _lock(db, request.ids)).items() if caller.sees(_subject(case))}
+    cases = {key: case for key, case in (await _lock(db, request.ids)).items() if caller.sees(subject_of(case))}
     actor = await _certifier(reader, request.by, cases, caller)
     results: list[BatchResult] = []
     confirmed: dict[UUID, Any] = {}
@@ -279,7 +278,7 @@ async def certify_many(
         case = cases.get(identity)
         try:
             if case is None:
-                raise _missing(identity)
+                raise missing(identity)
             if identity in confirmed:
                 case = {**case, "state": SubmissionState.CERTIFIED.value}
             _demand_certifier(case, actor, SubmissionAction.CERTIFY, caller)
@@ -287,7 +286,7 @@ async def certify_many(
             _refuse_certifier(case, actor)
         except AppError as error:
             faults = error.faults or [Fault(f"/body/ids/{index}", error.slug, error.detail)]
-            errors = [{"pointer": fault.pointer, "code": fault.code, "detail": fault.detail} for fault in faults]
+            errors = [fault.shown() for fault in faults]
             results.append(BatchResult(index=index, status=error.status, id=identity, warnings=[], errors=errors))
         else:
             confirmed[identity] = case
@@ -313,15 +312,15 @@ async def _lock(db: Database, identities: Sequence[UUID]) -> dict[UUID, Any]:
 
 async def _case(db: Database, identity: UUID, caller: Caller) -> Any:
     case = (await _lock(db, [identity])).get(identity)
-    if case is None or not caller.sees(_subject(case)):
-        raise _missing(identity)
+    if case is None or not caller.sees(subject_of(case)):
+        raise missing(identity)
     return case
 
 
 async def _own_case(db: Database, identity: UUID, match: Known | None, caller: Caller) -> Any:
     """A submission of a unit that the caller reports for."""
     case = await _case(db, identity, caller)
-    if not may_report(caller.actor, _subject(case)):
+    if not may_report(caller.actor, subject_of(case)):
         raise forbidden(caller.actor, Capability.REPORT, case["unit_name"])
     _refuse_changed(case, match)
     return case
@@ -330,15 +329,6 @@ async def _own_case(db: Database, identity: UUID, match: Known | None, caller: C
 def _refuse_changed(case: Any, match: Known | None) -> None:
     if match is not None and not is_known(case["id"], case["version"], match):
         raise PreconditionError("该进度报送已被更改,请重新读取")
-
-
-def _subject(case: Any) -> Subject:
-    draft = case["state"] == SubmissionState.DRAFT.value
-    return Subject(plan_of(case["task"]), battle_of(case["task"]), case["unit"], draft)
-
-
-def _missing(identity: UUID) -> NotFoundError:
-    return NotFoundError(f"没有进度报送 {identity}")
 
 
 def _to_state(case: Any, action: SubmissionAction) -> SubmissionState:
@@ -391,7 +381,7 @@ async def _certifier(reader: Reader, name: str | None, cases: dict[UUID, Any], c
 
 def _demand_certifier(case: Any, unit: Any, action: SubmissionAction, caller: Caller) -> None:
     """Whether the caller may judge the unit's figures at all; which units the rule names is looked at afterwards."""
-    subject = replace(_subject(case), draft=False)
+    subject = replace(subject_of(case), draft=False)
     may = may_certify if action is SubmissionAction.CERTIFY else may_return
     if not may(caller.actor, subject, unit["code"]):
         raise forbidden(caller.actor, Capability.CERTIFY, f"{case['unit_name']}的进度")

@@ -62,8 +62,10 @@ __all__ = [
     "get_submission",
     "is_known",
     "list_submissions",
+    "missing",
     "read_submission",
     "received",
+    "subject_of",
 ]
 
 _CERTIFIER = aliased(Unit)
@@ -265,13 +267,20 @@ async def get_submission(reader: Reader, identity: UUID, known: Known, *, caller
 
 async def _visible(reader: Reader, identity: UUID, caller: Caller) -> Any:
     row = await reader.pool.fetch_row(_BY_ID, id=identity)
-    if row is None or not caller.sees(_subject(row)):
-        raise NotFoundError(f"没有进度报送 {identity}")
+    if row is None or not caller.sees(subject_of(row)):
+        raise missing(identity)
     return row
 
 
-def _subject(row: Any) -> Subject:
-    return Subject(row["plan"], row["battle"], row["unit"], row["state"] == SubmissionState.DRAFT.value)
+def subject_of(row: Any) -> Subject:
+    """What the rules of permission ask of a row of ``task``, ``unit`` and ``state``."""
+    draft = row["state"] == SubmissionState.DRAFT.value
+    return Subject(plan_of(row["task"]), battle_of(row["task"]), row["unit"], draft)
+
+
+def missing(identity: UUID) -> NotFoundError:
+    """The error for a submission that is not there, or not for the caller to see."""
+    return NotFoundError(f"没有进度报送 {identity}")
 
 
 async def list_submissions(reader: Reader, query: SubmissionQuery, known: Known, *, caller: Caller) -> Rendered:
@@ -311,7 +320,7 @@ async def get_form(reader: Reader, named: Any, period: str, known: Known, caller
     submissions = {
         row["id"]: _submission(row, caller)
         for row in await reader.pool.fetch(_OF_FORM, ids=identities)
-        if caller.sees(_subject(row))
+        if caller.sees(subject_of(row))
     }
     form = FormRead(
         unit=UnitRef(unit=named["code"], name=named["name"]),
@@ -359,7 +368,7 @@ async def get_receipt(reader: Reader, identity: UUID, known: Known, *, now: date
     row = await _visible(reader, identity, caller)
     owed = await reader.pool.fetch_row(_RECEIPT, id=identity)
     if owed is None:
-        raise NotFoundError(f"没有进度报送 {identity}")
+        raise missing(identity)
     schedule = decoded(owed["schedule"])
     names = ("due_at", "effective_due_at", "lock_at", "submitted_at", "filed_at")
     facts = Facts(**{name: owed[name] for name in names}, waived=owed["waived_at"] is not None)
@@ -431,7 +440,7 @@ def _submission(row: Any, caller: Caller) -> SubmissionRead:
             "warnings": decoded(row["warnings"]),
             "observations": decoded(row["observations"]) or [],
             "allowed_actions": allowed_actions(
-                caller.actor, SubmissionState(row["state"]), _subject(row), row["certifiers"] or ()
+                caller.actor, SubmissionState(row["state"]), subject_of(row), row["certifiers"] or ()
             ),
         }
     )

@@ -13,7 +13,7 @@ import orjson
 from asyncpg import Record
 from sqlalchemy import bindparam, exists, literal, select
 
-from app.db import Query
+from app.db import Database, Query
 from app.domain.permissions import Capability
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
@@ -30,7 +30,7 @@ from app.services.targets import target_shown, targets_where
 from app.services.units import resolve_unit, task_roles
 from app.services.visible_rows import seen_conditions, seen_filter, whole_of
 
-__all__ = ["get_task", "list_tasks", "list_unit_tasks"]
+__all__ = ["get_task", "list_tasks", "list_unit_tasks", "task_key"]
 
 _ROLES = task_roles()
 _UNIT, _ROLE = _ROLES.c.unit_id == bindparam("unit"), _ROLES.c.role == bindparam("role")
@@ -74,6 +74,14 @@ _UNIT_BY_CODE = Query(select(Unit.id).where(Unit.code == bindparam("code")))
 _ITEM, _DETAIL = "task-item", "task"
 # A release that renders tasks differently must not be taken for the one before it.
 _SHAPE = hashlib.blake2b(orjson.dumps(TaskRead.model_json_schema()), digest_size=4).hexdigest()
+
+
+_KEY_OF = Query(select(Task.id).where(Task.code == bindparam("code")))
+
+
+async def task_key(db: Database, code: str) -> int | None:
+    """The key of the task of this code, ``None`` where there is none."""
+    return await db.fetch_value(_KEY_OF, code=code)
 
 
 async def list_tasks(reader: Reader, query: TaskQuery, known: Known, *, now: datetime, caller: Caller) -> Rendered:
