@@ -18,7 +18,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.cli import configure_logging
+from app.cli.serve import configure_logging
 from app.clock import SHANGHAI
 from app.main import create_app
 from app.protocol import LenientHttpProtocol
