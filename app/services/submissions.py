@@ -6,11 +6,12 @@ complete in itself, so that nothing needs a transaction around it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
+from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -22,6 +23,7 @@ from sqlalchemy import text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.audit import AuditAction
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject, may_report
 from app.domain.plan import plan_of
@@ -30,6 +32,7 @@ from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
+from app.services.audit import APPEND, AUDIT_COLUMNS, Act, Columns, columns_of, record
 from app.services.caller import Caller, forbidden
 from app.services.report_checks import (
     AIM,
@@ -160,15 +163,22 @@ _WRITE = """
         UPDATE obligations o SET submitted_at = f.at
         FROM fresh f
         WHERE o.unit_id = f.unit_id AND o.id = f.obligation_id AND f.state = 'submitted' AND o.filed_at IS NULL
+        RETURNING o.id
+    ), audited AS (
+        -- When all is done that waits for others.
+        SELECT {append} FROM (SELECT count(*) AS n FROM owed) AS done WHERE done.n >= 0
     )
-    SELECT CAST(given.id AS text) AS id FROM given WHERE NOT EXISTS (SELECT FROM kept WHERE kept.id = given.id)
+    SELECT CAST(given.id AS text) AS id FROM given
+    WHERE (SELECT count(*) FROM audited) > 0 AND NOT EXISTS (SELECT FROM kept WHERE kept.id = given.id)
 """
+_AUDITED = APPEND.format(kept="ARRAY(SELECT CAST(kept.id AS text) FROM kept)")
 # Who comes second for one task, unit and period inserts nothing and is told so; all else follows from that row.
 _WRITE_EACH = Query(
     text(
         _WRITE.format(
             owed="EXISTS (SELECT FROM obligations o WHERE o.unit_id = given.unit_id AND o.id = given.obligation_id)",
             conflict="ON CONFLICT (task_id, unit_id, period) DO NOTHING",
+            append=_AUDITED,
         )
     )
 )
@@ -179,6 +189,7 @@ _WRITE_ALL = Query(
             owed="(SELECT count(o.id) = count(*) FROM given g "
             "LEFT JOIN obligations o ON o.unit_id = g.unit_id AND o.id = g.obligation_id)",
             conflict="",
+            append=_AUDITED,
         )
     )
 )
@@ -236,6 +247,7 @@ async def take_known(
     """As :func:`take`, for reports whose :func:`about` has been asked for."""
     taken: list[Taken] = []
     rows: dict[str, tuple[Taken, dict[str, Any]]] = {}
+    acts: list[tuple[Report, Act]] = []
     seen: set[tuple[int, int, str]] = set()
     cleared: Cleared = {}
     for report, (row, figures) in zip(reports, concerned, strict=True):
@@ -251,9 +263,10 @@ async def take_known(
         result.warnings = warnings_of(report.said, parse_period(report.period), row, figures)
         identity = str(uuid_utils.uuid7())
         rows[identity] = (result, _row(identity, report, result, figures))
+        acts.append((report, _act(identity, report, result)))
     if not write or not rows or (atomic and len(rows) < len(reports)):
         return taken
-    unwritten = await _write(db, [row for _, row in rows.values()], atomic=atomic)
+    unwritten = await _write(db, [row for _, row in rows.values()], acts, atomic=atomic)
     for identity, (result, _) in rows.items():
         result.id = None if identity in unwritten else identity
     lost = [
@@ -266,15 +279,35 @@ async def take_known(
     return taken
 
 
-async def _write(db: Database, rows: list[dict[str, Any]], *, atomic: bool) -> set[str]:
-    """Write what can be; the ids of what could not."""
+async def _write(
+    db: Database, rows: list[dict[str, Any]], acts: Sequence[tuple[Report, Act]], *, atomic: bool
+) -> set[str]:
+    """Write what can be, and record it; the ids of what could not."""
     reports = orjson.dumps(rows).decode()
+    # Within a transaction there is more to come before acts may be put down.
+    columns = _together(acts if db.stands_alone else ())
+    unwritten = {row["id"] for row in rows}
     if not atomic:
-        return {row["id"] for row in await db.fetch(_WRITE_EACH, reports=reports)}
-    with suppress(asyncpg.UniqueViolationError):
-        async with db.apart():
-            return {row["id"] for row in await db.fetch(_WRITE_ALL, reports=reports)}
-    return {row["id"] for row in rows}
+        unwritten = {row["id"] for row in await db.fetch(_WRITE_EACH, reports=reports, **columns)}
+    else:
+        with suppress(asyncpg.UniqueViolationError):
+            async with db.apart():
+                unwritten = {row["id"] for row in await db.fetch(_WRITE_ALL, reports=reports, **columns)}
+    if not db.stands_alone:
+        for report, act in acts:
+            if act.subject not in unwritten:
+                await record(db, report.caller, [act], now=report.at)
+    return unwritten
+
+
+def _together(acts: Iterable[tuple[Report, Act]]) -> Columns:
+    """What several callers did; neighbours of one caller and instant in one go."""
+    whole: Columns = {name: [] for name in AUDIT_COLUMNS}
+    for (_, now), group in groupby(acts, key=lambda one: (id(one[0].caller), one[0].at)):
+        pairs = list(group)
+        for name, values in columns_of(pairs[0][0].caller, [act for _, act in pairs], now).items():
+            whole[name] += values
+    return whole
 
 
 class About(NamedTuple):
@@ -429,6 +462,22 @@ def _refusals(report: Report, about: Any, figures: Figures, cleared: Cleared) ->
     else:
         return contradictions(report.said, about["task_id"], figures)
     return [fault]
+
+
+def _act(identity: str, report: Report, result: Taken) -> Act:
+    return Act(
+        AuditAction.SUBMISSION_CREATE,
+        identity,
+        plan_of(report.task),
+        result.about["unit"],
+        after={
+            "task": report.task,
+            "period": report.period,
+            "state": report.state,
+            "revision": 1,
+            "content_hash": result.content_hash,
+        },
+    )
 
 
 def _row(identity: str, report: Report, result: Taken, figures: Figures) -> dict[str, Any]:
