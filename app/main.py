@@ -20,6 +20,7 @@ from app.routers import (
     accounts,
     agenda,
     anomalies,
+    audit,
     battles,
     deadlines,
     docs,
@@ -66,6 +67,7 @@ ROUTES = (
     anomalies,
     search,
     accounts,
+    audit,
 )
 
 

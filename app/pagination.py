@@ -8,17 +8,20 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import orjson
 from asyncpg import Record
-from sqlalchemy import ColumnElement, Date, Integer, Select, Text, bindparam, func, select, tuple_
+from sqlalchemy import ColumnElement, Date, DateTime, Integer, Select, Text, bindparam, func, select, tuple_
 
 from app.db import Database, Query
 from app.errors import Fault, InvalidCursorError
 
 __all__ = ["Listing", "Page", "PageRequest", "Statement"]
+
+# How the values of a cursor that are not texts are read.
+_PARSED = {Date: date.fromisoformat, DateTime: datetime.fromisoformat}
 
 Statement = Select[*tuple[Any, ...]]
 
@@ -125,5 +128,6 @@ class Listing:
     def _position(self, expected: str, order: object, value: object, key: object) -> dict[str, Any]:
         if order != expected or not isinstance(value, str) or not isinstance(key, str) or "\0" in value + key:
             raise ValueError(order)
-        dated = isinstance(self.sorts[expected.removeprefix("-")].type, Date)
-        return {"after_value": date.fromisoformat(value) if dated else value, "after_key": key}
+        kind = self.sorts[expected.removeprefix("-")].type
+        read = next((parse for of, parse in _PARSED.items() if isinstance(kind, of)), str)
+        return {"after_value": read(value), "after_key": key}

@@ -90,7 +90,9 @@ async def create_submissions(
     return _written(accepted, results)
 
 
-async def get_form(reader: Reader, unit: str, period: str, known: Known, *, caller: Caller) -> Rendered:
+async def get_form(
+    reader: Reader, trail: Database, unit: str, period: str, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """Every task that a unit owes a report on for a period, with its submission or null.
 
     Raises:
@@ -99,7 +101,8 @@ async def get_form(reader: Reader, unit: str, period: str, known: Known, *, call
         NotFoundError: it is a form that the caller may not see.
     """
     named = await unit_named(reader, unit, scope=None, at="/path")
-    return await submission_reads.get_form(reader, named, parsed_period(period, "/path/period").code, known, caller)
+    code = parsed_period(period, "/path/period").code
+    return await submission_reads.get_form(reader, trail, named, code, known, now=now, caller=caller)
 
 
 async def put_form(
