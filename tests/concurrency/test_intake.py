@@ -71,9 +71,9 @@ async def desk(clone: Clone) -> AsyncGenerator[Desk]:
         desk = Desk(CountingDatabase(Database(pool)), await pool.fetch(OWED))
         yield desk
         # Nobody is left behind: who works still ends by itself, and no other comes after it.
-        working = [task for task in asyncio.all_tasks() if "Intake" in repr(task)]
+        working = [task for task in asyncio.all_tasks() if "services/intake.py" in repr(task)]
         await asyncio.wait_for(asyncio.gather(*working), 20)
-        assert not [task for task in asyncio.all_tasks() if "Intake" in repr(task)]
+        assert not [task for task in asyncio.all_tasks() if "services/intake.py" in repr(task)]
 
 
 async def test_reports_that_arrive_together_each_get_their_own_answer(desk: Desk) -> None:
