@@ -226,7 +226,7 @@ def _result(index: int, taken: Taken, *, dry_run: bool = False) -> _Result:
         "status": _status(taken, dry_run=dry_run),
         "id": taken.id or taken.existing,
         "warnings": taken.warnings,
-        "errors": [fault.shown() for fault in taken.faults],
+        "errors": [fault.shown() for fault in taken.faults] if taken.faults else (),
     }
 
 
@@ -238,9 +238,9 @@ def _written(accepted: int, results: Sequence[_Result]) -> bytes:
 
 
 def _status(result: Taken, *, dry_run: bool) -> int:
+    if not result.faults:
+        return 200 if dry_run or result.id is None else 201
     if any(fault.code == FORBIDDEN for fault in result.faults):
         return 403
-    if result.faults:
-        already = result.existing is not None or any(fault.code == "already_reported" for fault in result.faults)
-        return 409 if already else 422
-    return 200 if dry_run or result.id is None else 201
+    already = result.existing is not None or any(fault.code == "already_reported" for fault in result.faults)
+    return 409 if already else 422
