@@ -255,4 +255,8 @@ async def get_form(
 )
 async def put_form(code: UnitFilter, period: PeriodCode, form: FormWrite, taken: Reporting) -> Response:
     """整份在一个事务内接受:有一项不能接受,全部不接受。草稿与被退回的以新内容取代。"""
-    return done(await batches.put_form(taken.db, taken.reader, code, period, form, now=taken.now, caller=taken.caller))
+    return done(
+        await batches.put_form(
+            taken.db, taken.reader, code, period, form, intake=taken.intake, now=taken.now, caller=taken.caller
+        )
+    )

@@ -125,12 +125,10 @@ _UNKNOWN = Query(
         WHERE NOT EXISTS (SELECT FROM battles WHERE code = c)
 """)
 )
-_KEY = cast(ApiKey.id, Text)
-_SORTED = func.lpad(_KEY, 20, "0")
 _SUCCESSOR = aliased(ApiKey)
 _KEYS: Statement = (
     select(
-        _SORTED.label("sort_key"),
+        ApiKey.id.label("sort_key"),
         ApiKey.key_id,
         ApiKey.created_at,
         ApiKey.expires_at,
@@ -144,8 +142,8 @@ _KEYS: Statement = (
 )
 _KEY_LISTING = Listing(
     statement=_KEYS,
-    key=_SORTED,
-    sorts={"created_at": _SORTED},
+    key=ApiKey.id,
+    sorts={"created_at": ApiKey.id},
     conditions={"account": Account.code == bindparam("account")},
 )
 _ONE_KEY = Query(_KEYS.where(ApiKey.key_id == bindparam("key_id")))

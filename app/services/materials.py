@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import uuid_utils.compat
-from sqlalchemy import Text, Uuid, bindparam, cast, select, text
+from sqlalchemy import Uuid, bindparam, select, text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
@@ -27,10 +27,9 @@ from app.services.visible_rows import seen_conditions, seen_filter
 
 __all__ = ["list_materials", "receive_material"]
 
-_KEY = cast(Material.id, Text)
 _COLUMNS: Statement = (
     select(
-        _KEY.label("sort_key"),
+        Material.id.label("sort_key"),
         Material.id,
         Rule.code.label("rule"),
         Plan.code.label("plan"),
@@ -47,8 +46,8 @@ _COLUMNS: Statement = (
 )
 _LISTING = Listing(
     statement=_COLUMNS,
-    key=_KEY,
-    sorts={"id": _KEY},
+    key=Material.id,
+    sorts={"id": Material.id},
     conditions={
         "rule": Rule.code == bindparam("rule"),
         "plan": Rule.plan_id == key_of(Plan, "plan"),

@@ -107,7 +107,7 @@ _CERTIFIERS = case(
 )
 _COLUMNS: Statement = (
     select(
-        cast(Submission.id, Text).label("sort_key"),
+        Submission.id.label("sort_key"),
         Submission.id,
         Submission.version,
         Task.code.label("task"),
@@ -143,11 +143,10 @@ _COLUMNS: Statement = (
     .join(Plan, Plan.id == Submission.plan_id)
     .join(Battle, Battle.id == Submission.battle_id)
 )
-_KEY = cast(Submission.id, Text)
 _LISTING = Listing(
     statement=_COLUMNS,
-    key=_KEY,
-    sorts={"id": _KEY},
+    key=Submission.id,
+    sorts={"id": Submission.id},
     conditions={
         "plan": Submission.plan_id == key_of(Plan, "plan"),
         "battle": Submission.battle_id == key_of(Battle, "battle"),
