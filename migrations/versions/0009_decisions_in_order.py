@@ -1,12 +1,12 @@
 """Extensions and waivers are listed in the order of their ids: an index each, as submissions and materials have.
 
-Revision: 0008, after 0007
+Revision: 0009, after 0008
 """
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
