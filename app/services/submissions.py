@@ -6,12 +6,11 @@ complete in itself, so that nothing needs a transaction around it.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -23,7 +22,6 @@ from sqlalchemy import text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
-from app.domain.audit import AuditAction
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject, may_report
 from app.domain.plan import plan_of
@@ -32,7 +30,7 @@ from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
-from app.services.audit import APPEND, AUDIT_COLUMNS, Act, Columns, columns_of, record
+from app.services.audit import APPEND, Done, columns_of, record
 from app.services.caller import Caller, forbidden
 from app.services.report_checks import (
     AIM,
@@ -45,6 +43,7 @@ from app.services.report_checks import (
     previous_of,
     warnings_of,
 )
+from app.services.submission_acts import created
 
 __all__ = [
     "FORBIDDEN",
@@ -247,7 +246,7 @@ async def take_known(
     """As :func:`take`, for reports whose :func:`about` has been asked for."""
     taken: list[Taken] = []
     rows: dict[str, tuple[Taken, dict[str, Any]]] = {}
-    acts: list[tuple[Report, Act]] = []
+    acts: list[Done] = []
     seen: set[tuple[int, int, str]] = set()
     cleared: Cleared = {}
     for report, (row, figures) in zip(reports, concerned, strict=True):
@@ -263,7 +262,15 @@ async def take_known(
         result.warnings = warnings_of(report.said, parse_period(report.period), row, figures)
         identity = str(uuid_utils.uuid7())
         rows[identity] = (result, _row(identity, report, result, figures))
-        acts.append((report, _act(identity, report, result)))
+        act = created(
+            identity,
+            task=report.task,
+            unit=row["unit"],
+            period=report.period,
+            state=report.state,
+            content_hash=result.content_hash,
+        )
+        acts.append(Done(report.caller, report.at, act))
     if not write or not rows or (atomic and len(rows) < len(reports)):
         return taken
     unwritten = await _write(db, [row for _, row in rows.values()], acts, atomic=atomic)
@@ -279,13 +286,11 @@ async def take_known(
     return taken
 
 
-async def _write(
-    db: Database, rows: list[dict[str, Any]], acts: Sequence[tuple[Report, Act]], *, atomic: bool
-) -> set[str]:
+async def _write(db: Database, rows: list[dict[str, Any]], acts: Sequence[Done], *, atomic: bool) -> set[str]:
     """Write what can be, and record it; the ids of what could not."""
     reports = orjson.dumps(rows).decode()
     # Within a transaction there is more to come before acts may be put down.
-    columns = _together(acts if db.stands_alone else ())
+    columns = columns_of(acts if db.stands_alone else ())
     unwritten = {row["id"] for row in rows}
     if not atomic:
         unwritten = {row["id"] for row in await db.fetch(_WRITE_EACH, reports=reports, **columns)}
@@ -294,20 +299,10 @@ async def _write(
             async with db.apart():
                 unwritten = {row["id"] for row in await db.fetch(_WRITE_ALL, reports=reports, **columns)}
     if not db.stands_alone:
-        for report, act in acts:
+        for caller, at, act in acts:
             if act.subject not in unwritten:
-                await record(db, report.caller, [act], now=report.at)
+                await record(db, caller, [act], now=at)
     return unwritten
-
-
-def _together(acts: Iterable[tuple[Report, Act]]) -> Columns:
-    """What several callers did; neighbours of one caller and instant in one go."""
-    whole: Columns = {name: [] for name in AUDIT_COLUMNS}
-    for (_, now), group in groupby(acts, key=lambda one: (id(one[0].caller), one[0].at)):
-        pairs = list(group)
-        for name, values in columns_of(pairs[0][0].caller, [act for _, act in pairs], now).items():
-            whole[name] += values
-    return whole
 
 
 class About(NamedTuple):
@@ -462,22 +457,6 @@ def _refusals(report: Report, about: Any, figures: Figures, cleared: Cleared) ->
     else:
         return contradictions(report.said, about["task_id"], figures)
     return [fault]
-
-
-def _act(identity: str, report: Report, result: Taken) -> Act:
-    return Act(
-        AuditAction.SUBMISSION_CREATE,
-        identity,
-        plan_of(report.task),
-        result.about["unit"],
-        after={
-            "task": report.task,
-            "period": report.period,
-            "state": report.state,
-            "revision": 1,
-            "content_hash": result.content_hash,
-        },
-    )
 
 
 def _row(identity: str, report: Report, result: Taken, figures: Figures) -> dict[str, Any]:
