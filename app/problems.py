@@ -92,6 +92,8 @@ def _faults(errors: Sequence[Any]) -> list[Fault]:
 
 def _on_app_error(request: Request, error: AppError) -> Response:
     headers = {"WWW-Authenticate": error.challenge} if isinstance(error, UnauthenticatedError) else None
+    if isinstance(error, UnavailableError):
+        headers = {"Retry-After": "5"}
     return _answer(request, error, headers=headers)
 
 

@@ -8,7 +8,7 @@ transaction are put down together at its end, and a statement that stands alone 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 from sqlalchemy import text
@@ -17,15 +17,15 @@ from app.db import Database, Query
 from app.domain.audit import AuditAction, chain_of
 from app.services.caller import Caller
 
-__all__ = ["APPEND", "APPENDING", "AUDIT_COLUMNS", "Act", "Columns", "columns_of", "record"]
+__all__ = ["APPEND", "APPENDING", "Act", "Done", "columns_of", "record"]
 
 Columns: TypeAlias = dict[str, list[Any]]
 
-AUDIT_COLUMNS = (
+_COLUMNS = (
     *("audit_chain", "audit_at", "audit_actor", "audit_actor_name", "audit_address", "audit_request_id"),
     *("audit_action", "audit_subject", "audit_plan", "audit_unit", "audit_before", "audit_after"),
 )
-_GIVEN = ", ".join(f"CAST(:{name} AS {'timestamptz' if name == 'audit_at' else 'text'}[])" for name in AUDIT_COLUMNS)
+_GIVEN = ", ".join(f"CAST(:{name} AS {'timestamptz' if name == 'audit_at' else 'text'}[])" for name in _COLUMNS)
 APPEND = f"append_audit({_GIVEN}, {{kept}})"
 """For a statement that stands alone: appends the acts of :func:`columns_of` whose subjects are in the array ``kept``.
 
@@ -53,24 +53,31 @@ class Act:
     after: Mapping[str, Any] | None = None
 
 
+class Done(NamedTuple):
+    """An act, by whom, and when."""
+
+    caller: Caller
+    at: datetime
+    act: Act
+
+
 async def record(db: Database, caller: Caller, acts: Sequence[Act], *, now: datetime) -> None:
     """Put down what a caller did: with the transaction that it was done in, or at once where ``db`` is a pool."""
     if acts:
-        await db.at_end(_APPEND, columns_of(caller, acts, now))
+        await db.at_end(_APPEND, columns_of([Done(caller, now, act) for act in acts]))
 
 
-def columns_of(caller: Caller, acts: Sequence[Act], now: datetime) -> Columns:
-    """The parameters of :data:`APPEND` for what one caller did at one instant; those of several are strung together."""
-    address = caller.origin.address
-    many = len(acts)
+def columns_of(done: Sequence[Done]) -> Columns:
+    """The parameters of :data:`APPEND`."""
+    acts = [one.act for one in done]
     return {
         "audit_chain": [chain_of(act.plan, act.unit) for act in acts],
-        "audit_at": [now] * many,
-        "audit_actor": [caller.actor.id] * many,
-        "audit_actor_name": [caller.actor.name] * many,
-        "audit_address": [None if address is None else str(address)] * many,
-        "audit_request_id": [caller.request_id] * many,
-        "audit_action": [act.action.value for act in acts],
+        "audit_at": [one.at for one in done],
+        "audit_actor": [one.caller.actor.id for one in done],
+        "audit_actor_name": [one.caller.actor.name for one in done],
+        "audit_address": [one.caller.origin.shown for one in done],
+        "audit_request_id": [one.caller.request_id for one in done],
+        "audit_action": [act.action for act in acts],
         "audit_subject": [act.subject for act in acts],
         "audit_plan": [act.plan for act in acts],
         "audit_unit": [act.unit for act in acts],

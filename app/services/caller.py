@@ -33,6 +33,11 @@ class Origin:
         """The address of the client, or ``None`` where it cannot be known."""
         return client_address(self.peer, self.forwarded, self.trusted)
 
+    @cached_property
+    def shown(self) -> str | None:
+        """That address as text."""
+        return None if self.address is None else str(self.address)
+
     @property
     def is_local(self) -> bool:
         """Whether the request was made on this machine: not one that a proxy on this machine only passes on."""

@@ -4,7 +4,7 @@ One submission or five hundred cost the same round trips: one query locks them, 
 statement takes the step with all of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,10 +14,8 @@ import orjson
 from sqlalchemy import text
 
 from app.db import Database, Query
-from app.domain.audit import AuditAction
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, may_certify, may_report, may_return
-from app.domain.plan import plan_of
 from app.domain.roles import Role
 from app.domain.workflow import SubmissionAction, SubmissionState, apply
 from app.domain.workflow import WrongStepError as WrongStep
@@ -34,7 +32,7 @@ from app.schemas.submission import (
     SubmissionRead,
     SubmitStep,
 )
-from app.services.audit import Act, record
+from app.services.audit import record
 from app.services.caller import Caller, forbidden
 from app.services.reader import Reader
 from app.services.report_checks import (
@@ -47,6 +45,7 @@ from app.services.report_checks import (
     previous_of,
     warnings_of,
 )
+from app.services.submission_acts import said, stepped
 from app.services.submission_reads import is_known, missing, read_submission, subject_of
 from app.services.submissions import revision_of
 from app.services.units import unit_named
@@ -167,10 +166,6 @@ _KEEP_CONTENT = Query(
 """)
 )
 Answer = tuple[SubmissionRead, str]
-# What an edit overwrites, and no revision keeps.
-_OVERWRITTEN = {
-    *("stage", "percent_complete", "progress", "problems", "next_steps", "as_of", "observations", "content_hash"),
-}
 
 
 async def edit_submission(
@@ -191,8 +186,7 @@ async def edit_submission(
     await _keep_content(db, case, report, revision=case["revision"], submitted_at=None, now=now)
     await _take_step(db, [case], SubmissionAction.EDIT, to_state, now=now)
     after, etag = await read_submission(db, identity, caller)
-    said = [shown.model_dump(mode="json", include=_OVERWRITTEN) for shown in (before, after)]
-    await record(db, caller, [_act(case, SubmissionAction.EDIT, to_state, *said)], now=now)
+    await record(db, caller, [stepped(case, SubmissionAction.EDIT, to_state, said(before), said(after))], now=now)
     return after, etag
 
 
@@ -209,7 +203,7 @@ async def submit_submission(
     to_state = _to_state(case, SubmissionAction.SUBMIT)
     _refuse_locked(case, now)
     await _take_step(db, [case], SubmissionAction.SUBMIT, to_state, now=now, reason=step.reason)
-    act = _act(case, SubmissionAction.SUBMIT, to_state, after={"reason": step.reason})
+    act = stepped(case, SubmissionAction.SUBMIT, to_state, after={"reason": step.reason})
     await record(db, caller, [act], now=now)
     return await read_submission(db, identity, caller)
 
@@ -271,7 +265,7 @@ async def correct_submission(
         db, [case], SubmissionAction.CORRECT, to_state, now=now, reason=correction.reason, revision=revision
     )
     after = {"revision": revision, "reason": correction.reason, "content_hash": content_hash}
-    await record(db, caller, [_act(case, SubmissionAction.CORRECT, to_state, after=after)], now=now)
+    await record(db, caller, [stepped(case, SubmissionAction.CORRECT, to_state, after=after)], now=now)
     return await read_submission(db, identity, caller)
 
 
@@ -318,7 +312,8 @@ async def certify_many(
         )
         after = {"by": actor["code"], "reason": request.reason}
         acts = [
-            _act(case, SubmissionAction.CERTIFY, SubmissionState.CERTIFIED, after=after) for case in confirmed.values()
+            stepped(case, SubmissionAction.CERTIFY, SubmissionState.CERTIFIED, after=after)
+            for case in confirmed.values()
         ]
         await record(db, caller, acts, now=now)
     return BatchRead(accepted=len(confirmed), refused=len(results) - len(confirmed), results=results)
@@ -383,7 +378,7 @@ async def _judge(
     to_state = _to_state(case, action)
     _refuse_certifier(case, actor)
     await _take_step(db, [case], action, to_state, now=now, actor=actor["id"], reason=step.reason)
-    act = _act(case, action, to_state, after={"by": actor["code"], "reason": step.reason})
+    act = stepped(case, action, to_state, after={"by": actor["code"], "reason": step.reason})
     await record(db, caller, [act], now=now)
     return await read_submission(db, identity, caller)
 
@@ -448,25 +443,6 @@ async def _keep_content(
         content=orjson.dumps(content).decode(),
     )
     return content["content_hash"]
-
-
-def _act(
-    case: Any,
-    action: SubmissionAction,
-    to_state: SubmissionState,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
-) -> Act:
-    """What a step did to a submission, as the audit trail keeps it: its state, and whatever else is said."""
-    was = {"state": case["state"], "revision": case["revision"]}
-    return Act(
-        AuditAction(f"submission.{action}"),
-        str(case["id"]),
-        plan_of(case["task"]),
-        case["unit"],
-        before={**was, **(before or {})},
-        after={**was, "state": to_state, **(after or {})},
-    )
 
 
 async def _take_step(

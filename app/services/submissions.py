@@ -6,12 +6,12 @@ complete in itself, so that nothing needs a transaction around it.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from itertools import groupby, islice
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
@@ -23,7 +23,6 @@ from sqlalchemy import text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
-from app.domain.audit import AuditAction
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject, may_report
 from app.domain.plan import plan_of
@@ -32,7 +31,7 @@ from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
-from app.services.audit import APPEND, AUDIT_COLUMNS, Act, Columns, columns_of, record
+from app.services.audit import APPEND, Done, columns_of, record
 from app.services.caller import Caller, forbidden
 from app.services.report_checks import (
     AIM,
@@ -45,6 +44,7 @@ from app.services.report_checks import (
     previous_of,
     warnings_of,
 )
+from app.services.submission_acts import created
 
 __all__ = [
     "FORBIDDEN",
@@ -231,11 +231,11 @@ class Taken:
 
 # By their new ids: what is to become of reports, and what is written of them.
 class _Kept(NamedTuple):
-    """A report that is to be written: what is to become of it, and its rows."""
+    """A report that is to be written: what is to become of it, its rows, and what is recorded of it."""
 
     result: Taken
     row: dict[str, Any]
-    report: Report
+    act: Done
 
 
 # By the ids that they are to have.
@@ -321,16 +321,26 @@ def _examined(reports: Sequence[Report], concerned: Sequence["About"]) -> tuple[
         seen.add(key)
         result.warnings = warnings_of(report.said, parse_period(report.period), row, figures)
         identity = str(uuid_utils.uuid7())
-        rows[identity] = _Kept(result, _row(identity, report, result, figures), report)
+        # It hashes what the report says, so it comes first.
+        kept = _row(identity, report, result, figures)
+        act = created(
+            identity,
+            task=report.task,
+            unit=row["unit"],
+            period=report.period,
+            state=report.state,
+            content_hash=result.content_hash,
+        )
+        rows[identity] = _Kept(result, kept, Done(report.caller, report.at, act))
     return taken, rows
 
 
 async def _write(db: Database, rows: _Rows, *, atomic: bool) -> set[str]:
     """Write what can be, and record it; the ids of what could not."""
     reports = orjson.dumps([kept.row for kept in rows.values()]).decode()
-    acts = [(kept.report, _act(identity, kept.report, kept.result)) for identity, kept in rows.items()]
+    acts = [kept.act for kept in rows.values()]
     # Within a transaction there is more to come before acts may be put down.
-    columns = _together(acts if db.stands_alone else ())
+    columns = columns_of(acts if db.stands_alone else ())
     unwritten = set(rows)
     if not atomic:
         unwritten = {row["id"] for row in await db.fetch(_WRITE_EACH, reports=reports, **columns)}
@@ -339,20 +349,10 @@ async def _write(db: Database, rows: _Rows, *, atomic: bool) -> set[str]:
             async with db.apart():
                 unwritten = {row["id"] for row in await db.fetch(_WRITE_ALL, reports=reports, **columns)}
     if not db.stands_alone:
-        for report, act in acts:
+        for caller, at, act in acts:
             if act.subject not in unwritten:
-                await record(db, report.caller, [act], now=report.at)
+                await record(db, caller, [act], now=at)
     return unwritten
-
-
-def _together(acts: Iterable[tuple[Report, Act]]) -> Columns:
-    """What several callers did; neighbours of one caller and instant in one go."""
-    whole: Columns = {name: [] for name in AUDIT_COLUMNS}
-    for (_, now), group in groupby(acts, key=lambda one: (id(one[0].caller), one[0].at)):
-        pairs = list(group)
-        for name, values in columns_of(pairs[0][0].caller, [act for _, act in pairs], now).items():
-            whole[name] += values
-    return whole
 
 
 class About(NamedTuple):
@@ -513,22 +513,6 @@ def _refusals(report: Report, about: Any, figures: Figures, cleared: Cleared) ->
     else:
         return contradictions(report.said, about["task_id"], figures)
     return [fault]
-
-
-def _act(identity: str, report: Report, result: Taken) -> Act:
-    return Act(
-        AuditAction.SUBMISSION_CREATE,
-        identity,
-        plan_of(report.task),
-        result.about["unit"],
-        after={
-            "task": report.task,
-            "period": report.period,
-            "state": report.state,
-            "revision": 1,
-            "content_hash": result.content_hash,
-        },
-    )
 
 
 def _row(identity: str, report: Report, result: Taken, figures: Figures) -> dict[str, Any]:

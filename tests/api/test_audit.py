@@ -213,6 +213,7 @@ async def test_a_draft_whose_reading_cannot_be_put_down_is_not_shown(office: Off
         for where in (f"/{draft['id']}", "", f"/{draft['id']}/history", f"/{draft['id']}/receipt"):
             answer = await office.client.get(f"{SUBMISSIONS}{where}", headers=office.auditor)
             assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
+            assert answer.headers["retry-after"] == "5"
         # Nor is anything written that leaves no trace.
         answer = await office.client.post(SUBMISSIONS, json=REPORT | {"task": OTHERS, "unit": OTHER})
         assert answer.status_code == 503
