@@ -4,6 +4,7 @@ from app.models.account import Account, AccountGrant, ApiKey
 from app.models.anomaly import Anomaly
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
+from app.models.event import Event, OutboxEvent, RaisedReminder, ReminderProgress
 from app.models.material import Material
 from app.models.obligation import ComplianceCount, Extension, Obligation, Waiver
 from app.models.plan import Plan, Region, SuperiorDocument
@@ -14,6 +15,7 @@ from app.models.submission import Observation, Submission, SubmissionRevision, S
 from app.models.target import Indicator, Target
 from app.models.task import Assignment, Clause, Task, TaskGroup
 from app.models.unit import Unit, UnitAlias
+from app.models.webhook import Webhook, WebhookDelivery
 
 __all__ = [
     "Account",
@@ -25,14 +27,18 @@ __all__ = [
     "Battle",
     "Clause",
     "ComplianceCount",
+    "Event",
     "Extension",
     "Indicator",
     "Material",
     "Obligation",
     "Observation",
+    "OutboxEvent",
     "Plan",
     "ProgressSchedule",
+    "RaisedReminder",
     "Region",
+    "ReminderProgress",
     "Rule",
     "RuleUnit",
     "RuleVersion",
@@ -51,4 +57,6 @@ __all__ = [
     "Unit",
     "UnitAlias",
     "Waiver",
+    "Webhook",
+    "WebhookDelivery",
 ]

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import migrations
 from app.db import create_engine
 from app.domain.deadlines import WaiverKind
+from app.domain.events import DeliveryState, EventType, PauseReason, Reminder, WebhookState
 from app.domain.plan import (
     Accumulation,
     AnomalyKind,
@@ -43,6 +44,11 @@ CODES: dict[tuple[str, str], type[StrEnum]] = {
     ("account_grants", "role"): Role,
     ("anomalies", "kind"): AnomalyKind,
     ("assignments", "role"): AssignmentRole,
+    ("outbox", "type"): EventType,
+    ("raised_reminders", "kind"): Reminder,
+    ("webhook_deliveries", "state"): DeliveryState,
+    ("webhooks", "pause_reason"): PauseReason,
+    ("webhooks", "state"): WebhookState,
     ("indicators", "accumulation"): Accumulation,
     ("indicators", "direction"): Direction,
     ("rule_units", "role"): RuleUnitRole,
