@@ -44,6 +44,11 @@ TAGS: list[dict[str, Any]] = [
     {"name": "anomalies", "description": "原文疑点:错字、矛盾、重复、遗漏、表述不明与名称不一。"},
     {"name": "search", "description": "检索:按名称、别名、拼音、首字母或正文查找以上各类条目。"},
     {"name": "accounts", "description": "账号、授权与 API 密钥(管理员);本人身份。"},
+    {
+        "name": "changes",
+        "description": "事件流:报送、认定、退回、更正、临近期限、逾期、漏报、延期,按先后,可从任一处接着取。",
+    },
+    {"name": "webhooks", "description": "Webhook:事件发生后主动送往别的系统,签名,至少一次,同一单位的按先后。"},
     {"name": "health", "description": "运行状况与监控指标。"},
 ]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from asyncpg import Record
-from sqlalchemy import ColumnElement, Date, Integer, Select, Text, bindparam, func, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Date, Integer, Select, Text, bindparam, func, select, tuple_
 
 from app.db import Database, Query
 from app.errors import Fault, InvalidCursorError
@@ -46,8 +46,8 @@ class Page:
 class Listing:
     """A list of the API: what it selects, its unique key, its sort orders and the conditions a filter can switch on.
 
-    ``statement`` must select the key as ``sort_key`` and every sort column under the sort's name. A condition refers
-    to its values by ``bindparam``; a filter is active when its condition is named in a call.
+    ``statement`` must select the key, as text, as ``sort_key`` and every sort column under the sort's name. A condition
+    refers to its values by ``bindparam``; a filter is active when its condition is named in a call.
     """
 
     statement: Statement
@@ -85,6 +85,10 @@ class Listing:
         rows = rows[: request.limit]
         return Page(rows, self._cursor(request.sort, sort, rows[-1]) if more else None, total)
 
+    @property
+    def _numbered(self) -> bool:
+        return isinstance(self.key.type, Integer)
+
     def _query(self, active: tuple[str, ...], sort: str, *, descending: bool, paged: bool) -> Query:
         shape = (active, sort, descending, paged)
         found = self._compiled.get(shape)
@@ -93,7 +97,7 @@ class Listing:
             statement = self.statement.where(*(self.conditions[name] for name in active))
             if paged:
                 here = key if column is key else tuple_(column, key)
-                after_key = bindparam("after_key", type_=Text)
+                after_key = bindparam("after_key", type_=BigInteger if self._numbered else Text)
                 there = after_key if column is key else tuple_(bindparam("after_value", type_=column.type), after_key)
                 statement = statement.where(here < there if descending else here > there)
             order = (column.desc(), key.desc()) if descending else (column, key)
@@ -125,5 +129,7 @@ class Listing:
     def _position(self, expected: str, order: object, value: object, key: object) -> dict[str, Any]:
         if order != expected or not isinstance(value, str) or not isinstance(key, str) or "\0" in value + key:
             raise ValueError(order)
+        if self._numbered:
+            return {"after_value": value, "after_key": int(key)}
         dated = isinstance(self.sorts[expected.removeprefix("-")].type, Date)
         return {"after_value": date.fromisoformat(value) if dated else value, "after_key": key}
