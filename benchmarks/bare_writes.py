@@ -31,6 +31,10 @@ COLUMNS = {
     "progress": "text",
     "value": "numeric",
     "period": "text",
+    "plan": "text",
+    "battle": "text",
+    "unit": "text",
+    "task": "text",
 }
 INSERT = f"""
     WITH given AS (
@@ -51,6 +55,11 @@ INSERT = f"""
     ), steps AS (
         INSERT INTO submission_transitions (task_id, submission_id, revision, action, to_state, at, actor_unit_id)
         SELECT task_id, id, 1, 'submit', 'submitted', $1, unit_id FROM given
+    ), told AS (
+        INSERT INTO outbox (at, type, plan, battle, unit, subject, data)
+        SELECT $1, 'submission.submitted', plan, battle, unit, id,
+               json_build_object('task', task, 'period', period, 'revision', 1, 'content_hash', repeat('0', 64))
+        FROM given
     )
     UPDATE obligations o SET submitted_at = $1 FROM given g WHERE o.unit_id = g.unit_id AND o.id = g.obligation_id
 """

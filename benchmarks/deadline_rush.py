@@ -90,6 +90,7 @@ PROVINCE = f"""
 """
 OWED = f"""
     SELECT o.unit_id, u.code AS unit, o.task_id, t.code AS task, o.plan_id, o.battle_id, o.id AS obligation_id,
+           substring(t.code FROM '^[0-9]+-[0-9]+') AS plan, substring(t.code FROM '^[0-9]+-[0-9]+-[0-9]+') AS battle,
            g.id AS target_id, g.code AS target, o.period
     FROM obligations o JOIN units u ON u.id = o.unit_id JOIN tasks t ON t.id = o.task_id
     JOIN targets g ON g.task_id = t.id
@@ -134,6 +135,7 @@ def _request(method: str, path: str, body: Any, key: str = "") -> bytes:
 
 def _to_bare(rows: Rows, _: dict[str, str]) -> bytes:
     keys = ("task_id", "unit_id", "plan_id", "battle_id", "obligation_id", "target_id", "period")
+    keys += ("plan", "battle", "unit", "task")
     said = {"percent_complete": SAID["percent_complete"], "progress": SAID["progress"], "value": FIGURE}
     items = [{**{name: row[name] for name in keys}, **said} for row in rows]
     return _request("POST", "/reports", {"items": items})

@@ -63,16 +63,17 @@ class Capability(Labelled):
 
 
 _EVERYONE = frozenset({Capability.READ_PLAN, Capability.READ_SELF})
-_READS = _EVERYONE | {Capability.READ_PROGRESS, Capability.MANAGE_WEBHOOKS}
+_READS = _EVERYONE | {Capability.READ_PROGRESS}
+_TOLD = _READS | {Capability.MANAGE_WEBHOOKS}
 
 ROLE_CAPABILITIES: Final[Mapping[Role, frozenset[Capability]]] = MappingProxyType(
     {
-        Role.READER: _READS,
-        Role.REPORTER: _READS
+        Role.READER: _TOLD,
+        Role.REPORTER: _TOLD
         | {Capability.READ_DRAFT, Capability.REPORT, Capability.FILE_MATERIAL, Capability.SET_SCHEDULE},
-        Role.CERTIFIER: _READS | {Capability.CERTIFY},
-        Role.COORDINATOR: _READS,
-        Role.SUPERVISOR: _READS | {Capability.GRANT},
+        Role.CERTIFIER: _TOLD | {Capability.CERTIFY},
+        Role.COORDINATOR: _TOLD,
+        Role.SUPERVISOR: _TOLD | {Capability.GRANT},
         Role.AUDITOR: _READS | {Capability.READ_DRAFT, Capability.READ_AUDIT},
         Role.ADMINISTRATOR: _EVERYONE | {Capability.MANAGE_ACCOUNTS},
     }
@@ -214,12 +215,12 @@ def may_manage_accounts(actor: Actor) -> bool:
     return any(grant.role is Role.ADMINISTRATOR for grant in actor.grants)
 
 
-def may_manage_webhooks(actor: Actor, owner: str) -> bool:
-    """能查阅进度的账号可以建立和管理自己的 Webhook,送达的只有该账号当时能查阅的;别的账号的既看不到也不能动。
+def may_manage_webhooks(actor: Actor) -> bool:
+    """查阅、报送、评估认定、专班协调、督导角色的账号可以建立和管理自己的 Webhook,送达的只有该账号当时能查阅的;别的账号的既看不到也不能动。
 
-    理由:事件推送与查阅是同一份内容,不能比查阅给得更多;送到哪里由管理员所列的目标限定。
+    理由:事件推送与查阅是同一份内容,不能比查阅给得更多;送到哪里由管理员所列的目标限定。审计角色什么也不改动,要事件可以查阅事件流。
     """
-    return actor.id == owner and has_capability(actor, Capability.MANAGE_WEBHOOKS)
+    return has_capability(actor, Capability.MANAGE_WEBHOOKS)
 
 
 def may_read_self(actor: Actor) -> bool:

@@ -9,14 +9,18 @@ from sqlalchemy import text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.events import EventType
 from app.domain.permissions import Capability, Subject, may_grant_extension, may_grant_waiver
+from app.domain.plan import battle_of
 from app.errors import Fault, InvalidRequestError, UnknownReferenceError
 from app.schemas.obligation import ExtensionCreate, GrantRead, WaiverCreate
 from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period, rule_in_force
+from app.services.events import NewEvent, emit
 from app.services.reader import Reader
+from app.services.reminders import remind_of_extended
 from app.services.tasks import task_key
-from app.services.units import resolve_unit
+from app.services.units import unit_named
 
 __all__ = ["grant_extension", "grant_waiver"]
 
@@ -65,6 +69,8 @@ async def grant_extension(
         raise InvalidRequestError(detail, faults=[Fault("/body/due_at", "not_later", detail)])
     granted = _decision(request, scope, now)
     await db.fetch(_EXTEND, **granted, due_at=request.due_at)
+    await emit(db, [_event(request, granted)])
+    await remind_of_extended(db, now, **scope)
     until = f"延至 {request.due_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
     return GrantRead(
         id=granted["id"],
@@ -102,8 +108,11 @@ async def _owed(
     may = may_grant_extension if isinstance(request, ExtensionCreate) else may_grant_waiver
     if not may(caller.actor, Subject(rule.plan)):
         raise forbidden(caller.actor, Capability.GRANT, rule.plan)
+    named = await unit_named(reader, request.unit, scope=rule.plan, at="/body")
     scope: dict[str, Any] = {
-        "unit": await resolve_unit(reader, request.unit, scope=rule.plan, at="/body"),
+        "plan": rule.plan,
+        "unit": named["id"],
+        "unit_code": named["code"],
         "rule": rule.key,
         "period": parsed_period(request.period, "/body/period").code,
         "task": None,
@@ -118,6 +127,18 @@ async def _owed(
         detail = f"“{request.unit}”在 {request.period} 没有这样的应报({rule.name})"
         raise UnknownReferenceError(detail, faults=[Fault("/body/unit", "not_owed", detail)])
     return owed, scope
+
+
+def _event(request: ExtensionCreate, granted: dict[str, Any]) -> NewEvent:
+    return NewEvent(
+        EventType.EXTENDED,
+        at=granted["now"],
+        plan=granted["plan"],
+        battle=None if request.task is None else battle_of(request.task),
+        unit=granted["unit_code"],
+        subject=granted["id"],
+        data={"rule": request.rule, "task": request.task, "period": granted["period"], "due_at": request.due_at},
+    )
 
 
 def _decision(request: ExtensionCreate | WaiverCreate, scope: dict[str, Any], now: datetime) -> dict[str, Any]:

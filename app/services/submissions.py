@@ -24,7 +24,7 @@ from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject, may_report
-from app.domain.plan import plan_of
+from app.domain.plan import battle_of, plan_of
 from app.domain.progress import ReportWarning
 from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
@@ -130,7 +130,7 @@ _WRITE = """
             id uuid, task_id bigint, unit_id bigint, plan_id bigint, battle_id bigint, period text, period_start date,
             obligation_id bigint, state text, at timestamptz, stage text, percent_complete numeric, progress text,
             problems text, next_steps text, as_of timestamptz, warnings jsonb, content_hash text,
-            observations json)
+            observations json, task text, unit text, plan text, battle text)
     ), kept AS (
         INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision,
                                  version, created_at)
@@ -160,6 +160,11 @@ _WRITE = """
         UPDATE obligations o SET submitted_at = f.at
         FROM fresh f
         WHERE o.unit_id = f.unit_id AND o.id = f.obligation_id AND f.state = 'submitted' AND o.filed_at IS NULL
+    ), told AS (
+        INSERT INTO outbox (at, type, plan, battle, unit, subject, data)
+        SELECT at, 'submission.submitted', plan, battle, unit, id,
+               json_build_object('task', task, 'period', period, 'revision', 1, 'content_hash', content_hash)
+        FROM fresh WHERE state = 'submitted'
     )
     SELECT CAST(given.id AS text) AS id FROM given WHERE NOT EXISTS (SELECT FROM kept WHERE kept.id = given.id)
 """
@@ -452,4 +457,6 @@ def _row(identity: str, report: Report, result: Taken, figures: Figures) -> dict
     row["battle_id"] = about["battle_id"]
     row["obligation_id"] = about["obligation_id"]
     row["period_start"] = about["period_start"]
+    row["plan"] = plan_of(report.task)
+    row["battle"] = battle_of(report.task)
     return row
