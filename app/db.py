@@ -110,6 +110,13 @@ class Database:
             await self.fetch(query, **columns)
 
     @asynccontextmanager
+    async def held(self) -> AsyncGenerator["Database"]:
+        """One connection of a pool, for as long as what belongs to its session is needed: an advisory lock."""
+        assert isinstance(self._on, asyncpg.pool.Pool)
+        async with self._on.acquire() as connection:
+            yield Database(connection)
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncGenerator["Database"]:
         """A transaction, within one a savepoint: kept at the end, undone where an error leaves it."""
         if isinstance(self._on, asyncpg.pool.Pool):

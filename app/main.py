@@ -1,8 +1,9 @@
 """The application, wired together; nothing else happens here."""
 
+import asyncio
 import gc
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TypedDict
 
@@ -22,6 +23,7 @@ from app.routers import (
     anomalies,
     audit,
     battles,
+    changes,
     deadlines,
     docs,
     health,
@@ -35,15 +37,21 @@ from app.routers import (
     targets,
     tasks,
     units,
+    webhooks,
 )
 from app.security.addresses import NetworkError, parse_networks
 from app.security.issuer import Issuer, IssuerError, issuer_client
 from app.security.issuer_keys import IssuerKeys
+from app.security.outbound import Outbound
+from app.security.targets import TargetError, Targets, parse_targets
 from app.security.tokens import TokenVerifier
 from app.services.caller import Public
+from app.services.dispatch import Dispatcher
 from app.services.identity import Identity, Rules
 from app.services.intake import Intake
+from app.services.leader import Leader
 from app.services.reader import Reader
+from app.services.webhooks import Sender
 from app.settings import Settings, SettingsError, listed, read_settings
 from app.version import VERSION
 
@@ -68,6 +76,8 @@ ROUTES = (
     search,
     accounts,
     audit,
+    changes,
+    webhooks,
 )
 
 
@@ -80,6 +90,7 @@ class State(TypedDict):
     clock: Clock
     metrics: Metrics
     identity: Identity
+    sender: Sender
     environment: str
 
 
@@ -122,6 +133,28 @@ def _issuer(settings: Settings) -> Issuer | None:
         raise SettingsError(f"设置有误: LIUZHANG_OIDC_*: {error.detail}") from None
 
 
+def _targets(settings: Settings) -> Targets:
+    """Where webhooks may go."""
+    try:
+        return Targets(
+            parse_targets(listed(settings.webhook_targets)), parse_networks(listed(settings.webhook_networks))
+        )
+    except (TargetError, NetworkError) as error:
+        raise SettingsError(f"设置有误: LIUZHANG_WEBHOOK_*: {error.detail}") from None
+
+
+@asynccontextmanager
+async def _leading(leader: Leader) -> AsyncGenerator[None]:
+    """Lead, whenever nobody else does, for as long as the service is up."""
+    task = asyncio.create_task(leader.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
 def create_app(settings: Settings | None = None, *, clock: Clock = system_clock) -> FastAPI:
     """Build the application; without ``settings`` they are read from the environment.
 
@@ -133,7 +166,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
     if url is None:
         raise SettingsError("须设置 LIUZHANG_DATABASE_URL,或用 liuzhang serve 启动内嵌的 PostgreSQL")
     metrics = Metrics()
-    rules, issuer = _rules(settings), _issuer(settings)
+    rules, issuer, targets = _rules(settings), _issuer(settings), _targets(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[State]:
@@ -141,6 +174,8 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         async with (
             open_read_pool(url, size=size, statement_timeout=seconds) as reads,
             open_write_pool(settings.database_url or url, size=size, statement_timeout=seconds) as writes,
+            # Of its own, so that requests never wait for the one that leads.
+            open_write_pool(settings.database_url or url, size=1, statement_timeout=seconds) as leading,
             AsyncExitStack() as stack,
         ):
             reader = Reader(Database(reads), FragmentCache(settings.fragment_cache_size))
@@ -152,6 +187,10 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
                 verifier = TokenVerifier(issuer, IssuerKeys(issuer, client, clock), clock)
             identity = Identity(database, rules, verifier)
             stack.push_async_callback(identity.settle)
+            outbound = await stack.enter_async_context(Outbound(targets, timeout=settings.webhook_timeout))
+            sender = Sender(outbound, settings.webhook_key)
+            dispatcher = Dispatcher(database, sender, clock, public=rules.public.progress)
+            await stack.enter_async_context(_leading(Leader(Database(leading), dispatcher, clock)))
             yield {
                 "reader": reader,
                 "writes": database,
@@ -159,6 +198,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
                 "clock": clock,
                 "metrics": metrics,
                 "identity": identity,
+                "sender": sender,
                 "environment": settings.environment,
             }
 

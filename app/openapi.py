@@ -45,6 +45,11 @@ TAGS: list[dict[str, Any]] = [
     {"name": "search", "description": "检索:按名称、别名、拼音、首字母或正文查找以上各类条目。"},
     {"name": "accounts", "description": "账号、授权与 API 密钥(管理员);本人身份。"},
     {"name": "audit", "description": "审计记录:何人何时从何处做了何事,以哈希相链;只供审计角色查阅。"},
+    {
+        "name": "changes",
+        "description": "事件流:报送、认定、退回、更正、临近期限、逾期、漏报、延期,按先后,可从任一处接着取。",
+    },
+    {"name": "webhooks", "description": "Webhook:事件发生后主动送往别的系统,签名,至少一次,同一单位的按先后。"},
     {"name": "health", "description": "运行状况与监控指标。"},
 ]
 
@@ -93,6 +98,41 @@ OPEN = {"get_liveness", "get_readiness"}
 OPEN_TO_SOME = {"get_metrics"}
 
 
+def _header(name: str, description: str, example: str) -> dict[str, Any]:
+    common = {"name": name, "in": "header", "required": True}
+    return {**common, "description": description, "schema": {"type": "string"}, "example": example}
+
+
+# What the service sends, and what it takes for an answer.
+WEBHOOKS: dict[str, Any] = {
+    "event": {
+        "post": {
+            "operationId": "receive_event",
+            "summary": "事件送达",
+            "description": "服务送往 Webhook 网址的请求,正文与 /changes 中的事件相同。至少一次,请按 webhook-id 去重;"
+            "同一单位的依次送达。核对签名的办法见 docs/events.md。",
+            "tags": ["webhooks"],
+            "parameters": [
+                _header("webhook-id", "事件编号,重送时不变", "evt_1024"),
+                _header("webhook-timestamp", "送出时刻,Unix 秒", "1684373400"),
+                _header(
+                    "webhook-signature", "签名,空格分开的一个或几个", "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="
+                ),
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/EventRead"}}},
+            },
+            "responses": {
+                "2XX": {"description": "已送达"},
+                "410": {"description": "不再接收:Webhook 随即暂停"},
+                "default": {"description": "失败,稍后再送"},
+            },
+        }
+    }
+}
+
+
 def operation_id(route: APIRoute) -> str:
     """The name of the route function: stable, snake_case, unique (held by a test)."""
     return route.name
@@ -129,6 +169,7 @@ def install_openapi(app: FastAPI, routers: Iterable[APIRouter]) -> None:
                 servers=[{"url": "/", "description": "本服务"}],
             )
             schema["components"]["securitySchemes"] = SECURITY_SCHEMES
+            schema["webhooks"] = WEBHOOKS
             for path in schema["paths"].values():
                 for operation in path.values():
                     _protect(operation, capabilities[operation["operationId"]])

@@ -47,8 +47,8 @@ class Page:
 class Listing:
     """A list of the API: what it selects, its unique key, its sort orders and the conditions a filter can switch on.
 
-    ``statement`` must select the key as ``sort_key`` and every sort column under the sort's name. A condition refers
-    to its values by ``bindparam``; a filter is active when its condition is named in a call.
+    ``statement`` must select the key as ``sort_key`` and every sort column under the sort's name. A condition
+    refers to its values by ``bindparam``; a filter is active when its condition is named in a call.
     """
 
     statement: Statement

@@ -82,6 +82,17 @@ class Settings(BaseSettings):
     oidc_key_maximum_age: int = Field(default=86_400, ge=1, description="身份提供方无法访问时公钥最长使用时长,秒")
     oidc_refetch_interval: int = Field(default=60, ge=1, description="重取公钥的最短间隔,秒")
     oidc_timeout: int = Field(default=5, ge=1, le=60, description="身份提供方须在此时间内应答,秒")
+    webhook_targets: str | None = Field(
+        default=None,
+        description="Webhook 可送往的主机,逗号分隔,如 oa.example.gov.cn,*.example.gov.cn;留空则不能建立 Webhook",
+    )
+    webhook_networks: str | None = Field(
+        default=None, description="Webhook 可送往的内网网段,逗号分隔;不在公网、又不在其中的地址一律不送"
+    )
+    webhook_key: str | None = Field(
+        default=None, min_length=32, description="导出各 Webhook 签名密钥的总密钥,至少 32 个字符;更换则全部密钥随之更换"
+    )
+    webhook_timeout: int = Field(default=10, ge=1, le=60, description="Webhook 接收方须在此时间内答复,秒")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="日志级别")
 
 

@@ -32,8 +32,10 @@ COLUMNS = {
     "value": "numeric",
     "period": "text",
     "chain": "text",
-    "unit": "text",
     "plan": "text",
+    "battle": "text",
+    "unit": "text",
+    "task": "text",
 }
 # What the audit trail keeps of a report, as long as it usually is.
 ACT = orjson.dumps(
@@ -64,6 +66,11 @@ INSERT = f"""
     ), steps AS (
         INSERT INTO submission_transitions (task_id, submission_id, revision, action, to_state, at, actor_unit_id)
         SELECT task_id, id, 1, 'submit', 'submitted', $1, unit_id FROM given
+    ), told AS (
+        INSERT INTO outbox (at, type, plan, battle, unit, subject, data)
+        SELECT $1, 'submission.submitted', plan, battle, unit, id,
+               json_build_object('task', task, 'period', period, 'revision', 1, 'content_hash', repeat('0', 64))
+        FROM given
     ), owed AS (
         UPDATE obligations o SET submitted_at = $1 FROM given g WHERE o.unit_id = g.unit_id AND o.id = g.obligation_id
         RETURNING o.id

@@ -33,6 +33,7 @@ __all__ = [
     "may_grant_extension",
     "may_grant_waiver",
     "may_manage_accounts",
+    "may_manage_webhooks",
     "may_read_audit",
     "may_read_plan",
     "may_read_progress",
@@ -57,20 +58,22 @@ class Capability(Labelled):
     GRANT = "grant", "批准延期与免报"
     READ_AUDIT = "read_audit", "查阅审计记录"
     MANAGE_ACCOUNTS = "manage_accounts", "管理账号"
+    MANAGE_WEBHOOKS = "manage_webhooks", "管理 Webhook"
     READ_SELF = "read_self", "查看本人身份"
 
 
 _EVERYONE = frozenset({Capability.READ_PLAN, Capability.READ_SELF})
 _READS = _EVERYONE | {Capability.READ_PROGRESS}
+_TOLD = _READS | {Capability.MANAGE_WEBHOOKS}
 
 ROLE_CAPABILITIES: Final[Mapping[Role, frozenset[Capability]]] = MappingProxyType(
     {
-        Role.READER: _READS,
-        Role.REPORTER: _READS
+        Role.READER: _TOLD,
+        Role.REPORTER: _TOLD
         | {Capability.READ_DRAFT, Capability.REPORT, Capability.FILE_MATERIAL, Capability.SET_SCHEDULE},
-        Role.CERTIFIER: _READS | {Capability.CERTIFY},
-        Role.COORDINATOR: _READS,
-        Role.SUPERVISOR: _READS | {Capability.GRANT},
+        Role.CERTIFIER: _TOLD | {Capability.CERTIFY},
+        Role.COORDINATOR: _TOLD,
+        Role.SUPERVISOR: _TOLD | {Capability.GRANT},
         Role.AUDITOR: _READS | {Capability.READ_DRAFT, Capability.READ_AUDIT},
         Role.ADMINISTRATOR: _EVERYONE | {Capability.MANAGE_ACCOUNTS},
     }
@@ -212,6 +215,14 @@ def may_manage_accounts(actor: Actor) -> bool:
     return any(grant.role is Role.ADMINISTRATOR for grant in actor.grants)
 
 
+def may_manage_webhooks(actor: Actor) -> bool:
+    """持有查阅、报送、评估认定、专班协调或督导角色的账号可以管理自己的 Webhook,送达的只有该账号当时能查阅的。
+
+    理由:事件推送与查阅是同一份内容,不能比查阅给得更多;送到哪里由管理员所列的目标限定。审计角色什么也不改动,要事件可以查阅事件流。
+    """
+    return has_capability(actor, Capability.MANAGE_WEBHOOKS)
+
+
 def may_read_self(actor: Actor) -> bool:
     """已登录的人都可以查看自己是谁、有哪些授权,还没有任何角色的也可以。
 
@@ -232,6 +243,7 @@ RULES: Final[Mapping[Capability, tuple[Callable[..., bool], ...]]] = MappingProx
         Capability.GRANT: (may_grant_extension, may_grant_waiver),
         Capability.READ_AUDIT: (may_read_audit,),
         Capability.MANAGE_ACCOUNTS: (may_manage_accounts,),
+        Capability.MANAGE_WEBHOOKS: (may_manage_webhooks,),
         Capability.READ_SELF: (may_read_self,),
     }
 )

@@ -5,6 +5,7 @@ from app.models.anomaly import Anomaly
 from app.models.audit import AuditEntry, AuditHead
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
+from app.models.event import Event, OutboxEvent, RaisedReminder, ReminderProgress
 from app.models.material import Material
 from app.models.obligation import ComplianceCount, Extension, Obligation, Waiver
 from app.models.plan import Plan, Region, SuperiorDocument
@@ -15,6 +16,7 @@ from app.models.submission import Observation, Submission, SubmissionRevision, S
 from app.models.target import Indicator, Target
 from app.models.task import Assignment, Clause, Task, TaskGroup
 from app.models.unit import Unit, UnitAlias
+from app.models.webhook import Webhook, WebhookDelivery
 
 __all__ = [
     "Account",
@@ -28,14 +30,18 @@ __all__ = [
     "Battle",
     "Clause",
     "ComplianceCount",
+    "Event",
     "Extension",
     "Indicator",
     "Material",
     "Obligation",
     "Observation",
+    "OutboxEvent",
     "Plan",
     "ProgressSchedule",
+    "RaisedReminder",
     "Region",
+    "ReminderProgress",
     "Rule",
     "RuleUnit",
     "RuleVersion",
@@ -54,4 +60,6 @@ __all__ = [
     "Unit",
     "UnitAlias",
     "Waiver",
+    "Webhook",
+    "WebhookDelivery",
 ]

@@ -46,6 +46,7 @@ class Obligation(Base):
         Index(None, "battle_id", "plan_id"),
         Index(None, "task_id", "period_start"),
         Index(None, "effective_due_at"),
+        Index(None, "lock_at"),
         CheckConstraint("lock_at >= due_at", name="lock_after_due"),
         CheckConstraint("filed_at >= submitted_at", name="filed_after_submitted"),
     )

@@ -11,13 +11,17 @@ from sqlalchemy import text
 from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.audit import AuditAction
+from app.domain.events import EventType
 from app.domain.permissions import Capability, Subject, may_grant_extension, may_grant_waiver
+from app.domain.plan import battle_of
 from app.errors import Fault, InvalidRequestError, UnknownReferenceError
 from app.schemas.obligation import ExtensionCreate, GrantRead, WaiverCreate
 from app.services.audit import Act, record
 from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period, rule_in_force
+from app.services.events import NewEvent, emit
 from app.services.reader import Reader
+from app.services.reminders import remind_of_extended
 from app.services.tasks import task_key
 from app.services.units import unit_named
 
@@ -74,6 +78,8 @@ async def grant_extension(
     after = {**_decided(request, owed), "due_at": _instant(request.due_at)}
     act = Act(AuditAction.EXTENSION_GRANT, str(granted["id"]), **about, before=before, after=after)
     await record(db, caller, [act], now=now)
+    await emit(db, [_event(request, granted)])
+    await remind_of_extended(db, now, **scope)
     until = f"延至 {request.due_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
     return GrantRead(
         id=granted["id"],
@@ -117,7 +123,9 @@ async def _owed(
         raise forbidden(caller.actor, Capability.GRANT, rule.plan)
     unit = await unit_named(reader, request.unit, scope=rule.plan, at="/body")
     scope: dict[str, Any] = {
+        "plan": rule.plan,
         "unit": unit["id"],
+        "unit_code": unit["code"],
         "rule": rule.key,
         "period": parsed_period(request.period, "/body/period").code,
         "task": None,
@@ -141,6 +149,18 @@ def _decided(request: ExtensionCreate | WaiverCreate, owed: Sequence[Any]) -> di
 
 def _instant(at: datetime) -> str:
     return at.astimezone(SHANGHAI).isoformat()
+
+
+def _event(request: ExtensionCreate, granted: dict[str, Any]) -> NewEvent:
+    return NewEvent(
+        EventType.EXTENDED,
+        at=granted["now"],
+        plan=granted["plan"],
+        battle=None if request.task is None else battle_of(request.task),
+        unit=granted["unit_code"],
+        subject=granted["id"],
+        data={"rule": request.rule, "task": request.task, "period": granted["period"], "due_at": request.due_at},
+    )
 
 
 def _decision(request: ExtensionCreate | WaiverCreate, scope: dict[str, Any], now: datetime) -> dict[str, Any]:

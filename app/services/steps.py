@@ -14,8 +14,10 @@ import orjson
 from sqlalchemy import text
 
 from app.db import Database, Query
+from app.domain.events import EventType
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, may_certify, may_report, may_return
+from app.domain.plan import battle_of, plan_of
 from app.domain.roles import Role
 from app.domain.workflow import SubmissionAction, SubmissionState, apply
 from app.domain.workflow import WrongStepError as WrongStep
@@ -96,7 +98,8 @@ _STEP = Query(
         SELECT g.*, CAST(:action AS text) AS action, CAST(:to_state AS text) AS to_state,
                CAST(:now AS timestamptz) AS at, coalesce(CAST(:actor AS bigint), g.unit_id) AS actor
         FROM jsonb_to_recordset(CAST(:steps AS jsonb)) AS g(
-            task_id bigint, id uuid, unit_id bigint, obligation_id bigint, revision int, submitted_at timestamptz)
+            task_id bigint, id uuid, unit_id bigint, obligation_id bigint, revision int, submitted_at timestamptz,
+            event text, task text, unit text, plan text, battle text, period text)
     ), moved AS (
         UPDATE submissions s
         SET state = g.to_state, revision = g.revision, version = s.version + 1,
@@ -115,6 +118,14 @@ _STEP = Query(
         FROM given g
         WHERE o.unit_id = g.unit_id AND o.id = g.obligation_id AND o.filed_at IS NULL
           AND g.action IN ('submit', 'certify', 'return')
+    ), told AS (
+        INSERT INTO outbox (at, type, plan, battle, unit, subject, data)
+        SELECT g.at, g.event, g.plan, g.battle, g.unit, g.id,
+               json_build_object('task', g.task, 'period', g.period, 'revision', g.revision,
+                                 'content_hash', r.content_hash)
+        FROM given g
+        JOIN submission_revisions r ON (r.task_id, r.submission_id, r.revision) = (g.task_id, g.id, g.revision)
+        WHERE g.event IS NOT NULL
     )
     INSERT INTO submission_transitions (task_id, submission_id, revision, action, to_state, at, actor_unit_id, reason)
     SELECT task_id, id, revision, action, to_state, at, actor, CAST(:reason AS text) FROM given ORDER BY task_id, id
@@ -445,6 +456,19 @@ async def _keep_content(
     return content["content_hash"]
 
 
+def _event(case: Any, action: SubmissionAction, to_state: SubmissionState) -> EventType | None:
+    """What others are told of a step; of a draft, nothing. What follows a certified revision corrects it."""
+    match action:
+        case SubmissionAction.CERTIFY:
+            return EventType.CERTIFIED
+        case SubmissionAction.RETURN:
+            return EventType.RETURNED
+        case SubmissionAction.SUBMIT | SubmissionAction.CORRECT if to_state is SubmissionState.SUBMITTED:
+            return EventType.SUBMITTED if case["certified_revision"] is None else EventType.CORRECTED
+        case _:
+            return None
+
+
 async def _take_step(
     db: Database,
     cases: Sequence[Any],
@@ -459,8 +483,11 @@ async def _take_step(
     """Take one step with all ``cases``; without ``actor`` each unit takes it itself."""
     steps = [
         {
-            **{name: case[name] for name in ("task_id", "unit_id", "obligation_id")},
+            **{name: case[name] for name in ("task_id", "unit_id", "obligation_id", "task", "unit", "period")},
             "id": str(case["id"]),
+            "plan": plan_of(case["task"]),
+            "battle": battle_of(case["task"]),
+            "event": _event(case, action, to_state),
             "revision": revision or case["revision"],
             "submitted_at": now if action is SubmissionAction.SUBMIT else case["submitted_at"],
         }

@@ -25,7 +25,7 @@ from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject, may_report
-from app.domain.plan import plan_of
+from app.domain.plan import battle_of, plan_of
 from app.domain.progress import ReportWarning
 from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
@@ -136,7 +136,7 @@ _WRITE = """
         FROM json_to_recordset(CAST(:reports AS json)) AS g(
             id uuid, unit_id bigint, obligation_id bigint, state text, at timestamptz, stage text,
             percent_complete numeric, progress text, problems text, next_steps text, as_of timestamptz, warnings jsonb,
-            content_hash text, observations json)
+            content_hash text, observations json, task text, unit text, plan text, battle text)
         LEFT JOIN obligations o ON o.unit_id = g.unit_id AND o.id = g.obligation_id
     ), kept AS (
         INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision,
@@ -167,6 +167,11 @@ _WRITE = """
         FROM fresh f
         WHERE o.unit_id = f.unit_id AND o.id = f.obligation_id AND f.state = 'submitted' AND o.filed_at IS NULL
         RETURNING o.id
+    ), told AS (
+        INSERT INTO outbox (at, type, plan, battle, unit, subject, data)
+        SELECT at, 'submission.submitted', plan, battle, unit, id,
+               json_build_object('task', task, 'period', period, 'revision', 1, 'content_hash', content_hash)
+        FROM fresh WHERE state = 'submitted'
     ), audited AS (
         -- When all is done that waits for others.
         SELECT {append} FROM (SELECT count(*) AS n FROM owed) AS done WHERE done.n >= 0
@@ -532,4 +537,6 @@ def _row(identity: str, report: Report, result: Taken, figures: Figures) -> dict
     row["state"] = report.state
     row["unit_id"] = about["unit_id"]
     row["obligation_id"] = about["obligation_id"]
+    row["plan"] = plan_of(report.task)
+    row["battle"] = battle_of(report.task)
     return row

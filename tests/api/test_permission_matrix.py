@@ -25,6 +25,7 @@ from app.domain.permissions import (
     may_grant_extension,
     may_grant_waiver,
     may_manage_accounts,
+    may_manage_webhooks,
     may_read_audit,
     may_read_plan,
     may_read_progress,
@@ -44,6 +45,7 @@ OWN, OTHER, CERTIFIER = "431228-jyj", "431228-nyncj", "431228-tjj"
 TASKS = {OWN: "431228-2023-6-3-4", OTHER: "431228-2023-6-3-3"}
 AHEAD = "2023-12"
 NOW = datetime(2023, 6, 10, 9, 0, tzinfo=SHANGHAI)
+WEBHOOKS: dict[str, Any] = {"webhook_targets": "hooks.example", "webhook_key": "k" * 32}
 SAID = {"stage": "in_progress", "percent_complete": 40}
 
 HOLDERS: dict[str, list[str]] = {
@@ -77,6 +79,7 @@ class Hall:
     drafts: dict[str, str]
     account: str
     key_id: str
+    webhook: str
 
     async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = (
@@ -94,7 +97,7 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
     async with clone() as url:
         async with open_write_pool(url, size=1) as pool:
             keys = {name: await make_key(Database(pool), name, grants) for name, grants in HOLDERS.items()}
-        app = create_app(Settings(database_url=url, public_plan=False), clock=lambda: NOW)
+        app = create_app(Settings(database_url=url, public_plan=False, **WEBHOOKS), clock=lambda: NOW)
         async with serving(app, auth=Keys()) as client:
             everything = {"Authorization": f"Bearer {KEYS['everything']}"}
             ids, drafts = {}, {}
@@ -128,7 +131,8 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
             assert (await client.post("/api/v1/certifications", json=body, headers=judging)).json()["accepted"] == 2
             account = (await client.post("/api/v1/accounts", json={"name": "甲"}, headers=everything)).json()["code"]
             key = await client.post(f"/api/v1/accounts/{account}/keys", json={}, headers=everything)
-            yield Hall(client, keys, ids, drafts, account, key.json()["key_id"])
+            hooked = await client.post("/api/v1/webhooks", json={"url": "https://hooks.example/"}, headers=everything)
+            yield Hall(client, keys, ids, drafts, account, key.json()["key_id"], hooked.json()["id"])
 
 
 Body = Callable[[Hall, str], Any]
@@ -160,6 +164,7 @@ def at(path: str) -> Callable[[Hall, str], str]:
         task=TASKS[unit],
         account=hall.account,
         key=hall.key_id,
+        webhook=hall.webhook,
     )
 
 
@@ -206,6 +211,11 @@ def manages(path: str, body: Any = None) -> Row:
 def granted(**more: Any) -> Body:
     common = {"rule": "monthly-form", "plan": PLAN, "period": AHEAD, "reason": "汛情", "approver": "县政府办"}
     return lambda _, unit: {**common, "unit": unit, **more}
+
+
+def of_another(path: str, body: Any = None) -> Row:
+    """A webhook is there for the account that made it, and for nobody else."""
+    return Row(at(f"/api/v1/webhooks/{{webhook}}{path}"), lambda _, __: False, lambda _, __: body, refused=404)
 
 
 ROWS: dict[str, Row] = {
@@ -305,6 +315,21 @@ ROWS: dict[str, Row] = {
         lambda actor, unit: may_grant_waiver(actor, subject(unit)),
         granted(kind="exempt"),
     ),
+    "list_changes": Row(at("/api/v1/changes"), takes_part),
+    "list_webhooks": Row(at("/api/v1/webhooks"), lambda actor, _: may_manage_webhooks(actor)),
+    "create_webhook": Row(
+        at("/api/v1/webhooks"),
+        lambda actor, _: may_manage_webhooks(actor),
+        lambda _, __: {"url": "https://not.listed.example/"},
+    ),
+    "get_webhook": of_another(""),
+    "patch_webhook": of_another("", {"paused": True}),
+    "delete_webhook": of_another(""),
+    "test_webhook": of_another("/test"),
+    "rotate_webhook_secret": of_another("/rotate-secret", {}),
+    "resume_webhook": of_another("/resume", {}),
+    "list_deliveries": of_another("/deliveries"),
+    "redeliver_event": of_another("/deliveries/evt_1/redeliver"),
     "get_me": Row(at("/api/v1/me"), lambda actor, _: may_read_self(actor)),
     "list_audit_entries": Row(at("/api/v1/audit?limit=1"), lambda actor, _: may_read_audit(actor)),
     "list_audit_heads": Row(at("/api/v1/audit/heads"), lambda actor, _: may_read_audit(actor)),

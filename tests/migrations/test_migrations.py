@@ -18,6 +18,7 @@ import migrations
 from app.db import create_engine
 from app.domain.audit import AuditAction
 from app.domain.deadlines import WaiverKind
+from app.domain.events import DeliveryState, EventType, PauseReason, Reminder, WebhookState
 from app.domain.plan import (
     Accumulation,
     AnomalyKind,
@@ -45,6 +46,11 @@ CODES: dict[tuple[str, str], type[StrEnum]] = {
     ("anomalies", "kind"): AnomalyKind,
     ("audit_entries", "action"): AuditAction,
     ("assignments", "role"): AssignmentRole,
+    ("outbox", "type"): EventType,
+    ("raised_reminders", "kind"): Reminder,
+    ("webhook_deliveries", "state"): DeliveryState,
+    ("webhooks", "pause_reason"): PauseReason,
+    ("webhooks", "state"): WebhookState,
     ("indicators", "accumulation"): Accumulation,
     ("indicators", "direction"): Direction,
     ("rule_units", "role"): RuleUnitRole,

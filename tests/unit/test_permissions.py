@@ -20,6 +20,7 @@ from app.domain.permissions import (
     may_grant_extension,
     may_grant_waiver,
     may_manage_accounts,
+    may_manage_webhooks,
     may_read_audit,
     may_read_plan,
     may_read_progress,
@@ -60,6 +61,7 @@ ASKED: dict[str, tuple[Capability, Callable[[Actor, Subject, bool, str | None], 
     "grant_waiver": (Capability.GRANT, lambda a, s, *_: may_grant_waiver(a, s)),
     "read_audit": (Capability.READ_AUDIT, lambda a, *_: may_read_audit(a)),
     "manage_accounts": (Capability.MANAGE_ACCOUNTS, lambda a, *_: may_manage_accounts(a)),
+    "manage_webhooks": (Capability.MANAGE_WEBHOOKS, lambda a, *_: may_manage_webhooks(a)),
     "read_self": (Capability.READ_SELF, lambda a, *_: may_read_self(a)),
 }
 CERTIFYING = st.sampled_from((None, *UNITS))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.main import create_app
 from app.settings import PREFIX, Settings, SettingsError, read_settings
 
 
@@ -140,3 +141,11 @@ def test_several_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) 
 def test_settings_do_not_change_once_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
         read_settings().port = 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"webhook_targets": "https://oa.example.gov.cn/path"}, {"webhook_networks": "10.20.1.1/16"}]
+)
+def test_where_webhooks_may_go_is_checked_at_the_start(wrong: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="LIUZHANG_WEBHOOK_"):
+        create_app(Settings(database_url="postgresql://unused", **wrong))  # type: ignore[arg-type]
