@@ -79,6 +79,7 @@ class State(TypedDict):
     metrics: Metrics
     identity: Identity
     environment: str
+    idempotency_lifetime: timedelta
 
 
 def _settle() -> None:
@@ -158,6 +159,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
                 "metrics": metrics,
                 "identity": identity,
                 "environment": settings.environment,
+                "idempotency_lifetime": timedelta(seconds=settings.idempotency_lifetime),
             }
 
     app = FastAPI(
