@@ -9,6 +9,7 @@ answers do. So the query is validated by its model in one step here, and documen
 """
 
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar, cast
@@ -29,6 +30,7 @@ from app.services.intake import Intake
 from app.services.reader import Reader
 
 __all__ = [
+    "Changing",
     "Guarded",
     "Reading",
     "Taking",
@@ -43,6 +45,7 @@ __all__ = [
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 _ADMITTED = "liuzhang.admitted"
+_WITHIN = "liuzhang.within"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,23 +167,40 @@ class _Read(Guarded[QueryT]):
         return Reading(request.state.reader, request.state.writes, query, known, now, caller)
 
 
-class _Write(Guarded[QueryT]):
+class Changing(Guarded[QueryT]):
+    """A dependency of an operation that changes something."""
+
+    @asynccontextmanager
+    async def within(self, request: Request) -> AsyncGenerator[Database]:
+        """A transaction that is the request's: what its operation writes, it writes in here."""
+        async with request.state.writes.transaction() as db:
+            request.scope[_WITHIN] = db
+            yield db
+
+
+class _Write(Changing[QueryT]):
     """Takes a request up as a :class:`Writing`, in one transaction that is committed before the answer is sent."""
 
     async def __call__(self, request: Request) -> AsyncGenerator[Writing[QueryT]]:
         caller, query, now = await self.take_up(request)
         state = request.state
-        async with state.writes.transaction() as db:
+        if (given := request.scope.get(_WITHIN)) is not None:
+            yield Writing(given, state.reader, query, now, caller, state.environment)
+            return
+        async with self.within(request) as db:
             yield Writing(db, state.reader, query, now, caller, state.environment)
 
 
-class _Taker(Guarded[QueryT]):
+class _Taker(Changing[QueryT]):
     """Takes a request up as a :class:`Taking`."""
 
     async def __call__(self, request: Request) -> Taking[QueryT]:
         caller, query, now = await self.take_up(request)
         state = request.state
-        return Taking(state.writes, state.reader, query, now, caller, state.environment, state.intake)
+        db = request.scope.get(_WITHIN)
+        # In a transaction of its own a report is on its own: nobody else's can be taken in with it.
+        db, intake = (state.writes, state.intake) if db is None else (db, Intake(db))
+        return Taking(db, state.reader, query, now, caller, state.environment, intake)
 
 
 def reading(model: type[BaseModel], capability: Capability) -> Any:

@@ -9,7 +9,8 @@
     ├── MethodNotAllowedError  405  the path has no such method
     ├── SlowBodyError          408  the body does not come in time
     ├── ConflictError          409  what is asked does not fit what is there
-    │   └── WrongStepError     409  the state does not allow this step; the allowed ones are listed
+    │   ├── WrongStepError     409  the state does not allow this step; the allowed ones are listed
+    │   └── StillRunningError  409  the same request is being carried out
     ├── PreconditionError      412  it has changed since the caller read it
     ├── ContentTooLargeError   413  the body is larger than allowed
     ├── UnsupportedMediaError  415  the body is no JSON by its own account
@@ -17,7 +18,8 @@
     │   ├── InvalidCursorError 422  the cursor is not one of this list
     │   ├── UnknownUnitError   422  no unit of this code or name
     │   ├── UnknownReferenceError 422  a rule or period that does not exist, or a report that is not owed
-    │   └── AmbiguousError     422  a name or code means several things; they are listed
+    │   ├── AmbiguousError     422  a name or code means several things; they are listed
+    │   └── KeyReusedError     422  the key of another request
     ├── RateLimitedError       429  more requests than the caller may make
     ├── HeadersTooLargeError   431  the request line and header are larger than allowed
     ├── UnavailableError       503  the database does not answer
@@ -46,11 +48,13 @@ __all__ = [
     "InvalidCursorError",
     "InvalidRequestError",
     "IssuerUnreachableError",
+    "KeyReusedError",
     "MethodNotAllowedError",
     "NotFoundError",
     "PreconditionError",
     "RateLimitedError",
     "SlowBodyError",
+    "StillRunningError",
     "TimedOutError",
     "UnauthenticatedError",
     "UnavailableError",
@@ -177,6 +181,14 @@ class WrongStepError(ConflictError):
     remedy = "allowed 列出了当前状态允许的步骤。"
 
 
+class StillRunningError(ConflictError):
+    """The same request, by its ``Idempotency-Key``, is being carried out."""
+
+    slug = "still-running"
+    title = "同一请求正在处理"
+    remedy = "请等待响应头 Retry-After 所示的秒数后,以同样的 Idempotency-Key 重发同样的请求,将得到它的答复。"
+
+
 class PreconditionError(AppError):
     """It has changed since the caller read it."""
 
@@ -245,6 +257,14 @@ class AmbiguousError(InvalidRequestError):
     slug = "ambiguous"
     title = "名称或编码不唯一"
     remedy = "candidates 列出了全部候选;请改用完整编码,或加上 plan 参数限定总体方案。"
+
+
+class KeyReusedError(InvalidRequestError):
+    """The ``Idempotency-Key`` was used for another request."""
+
+    slug = "idempotency-key-reused"
+    title = "Idempotency-Key 已用于另一请求"
+    remedy = "同一个键只能用来重发同一请求;内容有改动的是新的请求,请换一个键(如新的 UUID)。"
 
 
 class RateLimitedError(AppError):

@@ -92,6 +92,7 @@ class State(TypedDict):
     identity: Identity
     sender: Sender
     environment: str
+    idempotency_lifetime: timedelta
 
 
 def _settle() -> None:
@@ -200,6 +201,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
                 "identity": identity,
                 "sender": sender,
                 "environment": settings.environment,
+                "idempotency_lifetime": timedelta(seconds=settings.idempotency_lifetime),
             }
 
     app = FastAPI(

@@ -14,8 +14,10 @@ from app.domain.plan import Labelled
 from app.errors import (
     ContentTooLargeError,
     ForbiddenError,
+    KeyReusedError,
     RateLimitedError,
     SlowBodyError,
+    StillRunningError,
     TimedOutError,
     UnauthenticatedError,
     UnsupportedMediaError,
@@ -65,6 +67,9 @@ DESCRIPTION = """县级政府年度计划(“六仗”)的工作服务:承诺了
 **列表**:`{"items": […], "next_cursor": …, "total": …}`;`limit` 为 1-500,默认 50;下一页把 `next_cursor` 原样放入
 `cursor`;`include_total=true` 时给出总数。未列明的查询参数一律返回 422,不会被忽略。
 
+**重发**:凡有改动的请求都可带 `Idempotency-Key`(如一个 UUID);断线后以同样的键重发同样的请求,不会再次生效,
+得到的是首次的答复(响应头 `Idempotency-Replayed: true`)。未被接受的请求没有生效,重发时重新判断。
+
 **缓存**:每个成功响应都有 `ETag`,带 `If-None-Match` 再次请求,内容未变时返回 304。
 
 **错误**:一律为 `application/problem+json`(RFC 9457),`type` 可直接打开查看说明,`errors` 逐项指出问题所在;
@@ -83,6 +88,18 @@ IF_NONE_MATCH: dict[str, Any] = {
 }
 
 
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "本次请求的编号,如 UUID:以同样的键重发同样的请求,不会再次生效,得到的是首次的答复",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 257, "pattern": r"^([!#-~]{1,255}|\"[!#-~]{1,255}\")$"},
+    "example": "0197f3a2-6c1e-7d40-9b7a-5d2f8c1e4a60",
+}
+IDEMPOTENCY_REPLAYED: dict[str, Any] = {
+    "description": "为 true 时,这是首次请求的答复,本次没有再次生效",
+    "schema": {"type": "string", "enum": ["true"]},
+}
 SECURITY_SCHEMES: dict[str, Any] = {
     "credentials": {
         "type": "http",
@@ -171,8 +188,10 @@ def install_openapi(app: FastAPI, routers: Iterable[APIRouter]) -> None:
             schema["components"]["securitySchemes"] = SECURITY_SCHEMES
             schema["webhooks"] = WEBHOOKS
             for path in schema["paths"].values():
-                for operation in path.values():
+                for method, operation in path.items():
                     _protect(operation, capabilities[operation["operationId"]])
+                    if method != "get":
+                        _make_repeatable(operation)
                     _finish(operation)
             _explain_codes(schema["components"]["schemas"])
             _restore_examples(schema["components"]["schemas"])
@@ -185,6 +204,7 @@ def install_openapi(app: FastAPI, routers: Iterable[APIRouter]) -> None:
 # What the middleware can answer before a route is asked: to any request, and to one with a body.
 _ANY: dict[int | str, dict[str, Any]] = problems(RateLimitedError, TimedOutError)
 _WITH_BODY: dict[int | str, dict[str, Any]] = problems(SlowBodyError, ContentTooLargeError, UnsupportedMediaError)
+_REPEATED: dict[int | str, dict[str, Any]] = problems(StillRunningError, KeyReusedError)
 _RETRY_AFTER: dict[str, Any] = {"description": "多少秒后可以重试", "schema": {"type": "integer", "minimum": 1}}
 
 
@@ -214,6 +234,16 @@ def _refusal(title: str) -> dict[str, Any]:
         "description": title,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
+
+
+def _make_repeatable(operation: dict[str, Any]) -> None:
+    """Say of what changes something that it can be sent again."""
+    _declare(operation, _REPEATED)
+    operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
+    operation["responses"]["409"].setdefault("headers", {})["Retry-After"] = _RETRY_AFTER
+    for status, answer in operation["responses"].items():
+        if status.startswith("2"):
+            answer.setdefault("headers", {})["Idempotency-Replayed"] = IDEMPOTENCY_REPLAYED
 
 
 def _finish(operation: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from app.errors import (
     MethodNotAllowedError,
     NotFoundError,
     SlowBodyError,
+    StillRunningError,
     TimedOutError,
     UnauthenticatedError,
     UnavailableError,
@@ -91,9 +92,13 @@ def _faults(errors: Sequence[Any]) -> list[Fault]:
 
 
 def _on_app_error(request: Request, error: AppError) -> Response:
-    headers = {"WWW-Authenticate": error.challenge} if isinstance(error, UnauthenticatedError) else None
-    if isinstance(error, UnavailableError):
+    headers: dict[str, str] | None = None
+    if isinstance(error, UnauthenticatedError):
+        headers = {"WWW-Authenticate": error.challenge}
+    elif isinstance(error, UnavailableError):
         headers = {"Retry-After": "5"}
+    elif isinstance(error, StillRunningError):
+        headers = {"Retry-After": "1"}
     return _answer(request, error, headers=headers)
 
 

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     request_timeout: int = Field(default=60, ge=1, le=3600, description="处理一个请求的时限,秒")
     max_body_size: int = Field(default=2 * 1024 * 1024, ge=1024, description="请求体的大小上限,字节")
     body_timeout: int = Field(default=30, ge=1, le=3600, description="接收请求体的时限,秒")
+    idempotency_lifetime: int = Field(
+        default=86_400, ge=60, le=31_536_000, description="Idempotency-Key 及其答复保留的时长,秒"
+    )
     rate_limit: str | None = Field(
         default=None,
         pattern=r"^[1-9]\d{0,8}/(second|minute|hour|day)$",

@@ -6,6 +6,7 @@ from app.models.audit import AuditEntry, AuditHead
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
 from app.models.event import Event, OutboxEvent, RaisedReminder, ReminderProgress
+from app.models.idempotency import IdempotencyKey
 from app.models.material import Material
 from app.models.obligation import ComplianceCount, Extension, Obligation, Waiver
 from app.models.plan import Plan, Region, SuperiorDocument
@@ -32,6 +33,7 @@ __all__ = [
     "ComplianceCount",
     "Event",
     "Extension",
+    "IdempotencyKey",
     "Indicator",
     "Material",
     "Obligation",

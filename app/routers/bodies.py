@@ -16,8 +16,9 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from app.deps import guard_of
+from app.deps import Changing, guard_of
 from app.errors import AppError, BadRequestError, Fault, InvalidRequestError, UnsupportedMediaError
+from app.routers.retries import HEADER, answered_once
 
 __all__ = ["JsonRoute"]
 
@@ -107,7 +108,10 @@ def _check_media(request: Request) -> None:
 
 
 class JsonRoute(APIRoute):
-    """A route whose body is read strictly, three times as fast, and not before its caller is admitted."""
+    """A route whose body is read strictly, three times as fast, and not before its caller is admitted.
+
+    What changes something is done once for all requests with the same ``Idempotency-Key``.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, given the request in its strict form."""
@@ -120,8 +124,11 @@ class JsonRoute(APIRoute):
                 await guard.admit(request)
             if takes_body:
                 _check_media(request)
+            strict = _JsonRequest(request.scope, request.receive)
             try:
-                return await handle(_JsonRequest(request.scope, request.receive))
+                if HEADER in request.headers and isinstance(guard, Changing):
+                    return await answered_once(strict, guard, handle)
+                return await handle(strict)
             except HTTPException as error:
                 # FastAPI wraps what reading a body raises, unless it is an HTTPException.
                 if isinstance(error.__cause__, AppError):
