@@ -6,7 +6,9 @@ from typing import Any, Final
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Protection, Side
+from openpyxl.worksheet.cell_range import MultiCellRange
 from openpyxl.worksheet.datavalidation import DataValidation
+from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
 from app.domain.periods import parse_period
@@ -19,15 +21,15 @@ __all__ = ["write_workbook"]
 
 _WIDTHS: Final = {
     Column.TASK: 18,
-    Column.TITLE: 26,
+    Column.TITLE: 24,
     Column.ROLE: 8,
     Column.STATE: 8,
     Column.PREVIOUS_PERCENT: 8,
     Column.STAGE: 9,
     Column.PERCENT: 9,
-    Column.PROGRESS: 36,
-    Column.PROBLEMS: 24,
-    Column.NEXT_STEPS: 24,
+    Column.PROGRESS: 32,
+    Column.PROBLEMS: 22,
+    Column.NEXT_STEPS: 22,
     Column.TARGET: 21,
     Column.INDICATOR: 20,
     Column.AIM: 13,
@@ -39,7 +41,6 @@ _HEADINGS: Final = {
     Column.PREVIOUS_PERCENT: "上期进度(%)",
     Column.STAGE: "阶段*",
     Column.PERCENT: "完成进度(%)*",
-    Column.PROGRESS: "进展情况*",
 }
 _ASKED: Final = frozenset({*SAID, Column.VALUE})
 _LEFT: Final = frozenset({Column.TITLE, Column.PROGRESS, Column.PROBLEMS, Column.NEXT_STEPS, Column.INDICATOR})
@@ -153,18 +154,19 @@ def _set_up(sheet: Worksheet, last: int) -> None:
         percents.error, percents.errorTitle = "须为 0 至 100 的数字", "完成进度"
         for column, validation in ((Column.STAGE, stages), (Column.PERCENT, percents)):
             letter = letter_of(FORM_COLUMNS.index(column))
-            validation.add(f"{letter}{_HEADING_ROW + 1}:{letter}{last}")
+            validation.sqref = MultiCellRange(f"{letter}{_HEADING_ROW + 1}:{letter}{last}")
             sheet.add_data_validation(validation)
     # Without a password: it keeps from slips, not from people.
     sheet.protection.sheet = True
     sheet.protection.formatColumns = sheet.protection.formatRows = sheet.protection.formatCells = False
-    sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", sheet.PAPERSIZE_A4
+    sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", sheet.PAPERSIZE_A3
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
     sheet.print_title_rows = f"{_HEADING_ROW}:{_HEADING_ROW}"
     sheet.page_margins.left = sheet.page_margins.right = 0.4
     sheet.page_margins.top = sheet.page_margins.bottom = 0.5
-    sheet.oddFooter.center.text = "第 &P 页,共 &N 页"
+    footer: Any = sheet.oddFooter
+    footer.center.text = "第 &P 页,共 &N 页"
 
 
 def _write_guide(sheet: Worksheet) -> None:
@@ -181,7 +183,7 @@ def _write_guide(sheet: Worksheet) -> None:
         sheet.row_dimensions[row].height = 34
     sheet.protection.sheet = True
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
 
 
 def _write_marker(sheet: Worksheet, form: Form) -> None:

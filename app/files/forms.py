@@ -71,13 +71,12 @@ class Form(NamedTuple):
     tasks: Sequence[FormTask]
 
 
-def aim_text(operator: str, value: Decimal, value_max: Decimal | None) -> str:
+def aim_text(operator: Operator, value: Decimal, value_max: Decimal | None) -> str:
     """A target value in words: 不低于 650, 43 左右, 5 至 8."""
     shown = f"{value.normalize():f}"
-    if operator == Operator.RANGE and value_max is not None:
+    if operator is Operator.RANGE and value_max is not None:
         return f"{shown} 至 {value_max.normalize():f}"
-    label = Operator(operator).label
-    return f"{shown} {label}" if operator == Operator.APPROX else f"{label} {shown}"
+    return f"{shown} {operator.label}" if operator is Operator.APPROX else f"{operator.label} {shown}"
 
 
 def form_rows(form: Form) -> Iterator[Mapping[Column, Content]]:
