@@ -97,7 +97,7 @@ def _broken() -> UnreadableFileError:
 
 def _cell(cell: Any) -> Cell:
     value = cell.value
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         return BLANK
     if cell.data_type == "e":
         return Cell(CellKind.ERROR, str(value)[:20])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-import orjson
 from sqlalchemy import ARRAY, Text, any_, bindparam, select, text
 
 from app.clock import SHANGHAI
@@ -16,7 +15,7 @@ from app.domain.periods import Period
 from app.domain.plan import AssignmentRole, Operator, plan_of
 from app.files.form_csv import write_csv
 from app.files.form_workbook import write_workbook
-from app.files.forms import Form, FormTarget, FormTask, aim_text, form_rows
+from app.files.forms import Form, FormTarget, FormTask, aim_text
 from app.models import Task
 from app.rendering import Known, Rendered, tag_of
 from app.schemas.file import FormFileQuery
@@ -81,7 +80,7 @@ async def get_form_file(
     shown = await read_form(reader, named, of.code, caller)
     form = await _form(reader, named, of, shown)
     # Of two files with the same content no byte need be the same: a workbook holds when it was made.
-    etag = tag_of(orjson.dumps([query.format, form.due, [dict(row) for row in form_rows(form)]], default=str))
+    etag = tag_of(f"{query.format} {form}".encode())
     write = write_csv if query.format == "csv" else write_workbook
     body = None if etag in known else await asyncio.to_thread(write, form)
     return Rendered(etag, body, _MEDIA[query.format]), f"{named['name']}{of.code}月进度表.{query.format}"
