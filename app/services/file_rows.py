@@ -105,8 +105,15 @@ class Draft:
         except ValidationError as error:
             for item in error.errors(include_url=False):
                 pointer = "/" + "/".join(map(str, item["loc"]))
-                self.refuse(pointer, item["type"], explain_validation(item["type"], item.get("ctx", {}), item["msg"]))
+                self.refuse(pointer, item["type"], _explained(item["type"], item.get("ctx", {}), item["msg"]))
             return None
+
+
+def _explained(kind: str, context: Mapping[str, Any], fallback: str) -> str:
+    """What is wrong, for a clerk: the pattern of a code tells them nothing."""
+    if kind == "string_pattern_mismatch":
+        return "写法不符,或含有不允许的字符,请核对"
+    return explain_validation(kind, context, fallback)
 
 
 async def measures_of(db: Database, entries: Iterable[Entry]) -> dict[str, str | None]:

@@ -29,12 +29,9 @@ async def desk(clone: Clone) -> AsyncGenerator[Desk]:
         yield made
 
 
-async def post(
-    desk: Desk, content: bytes, *, status: int = 200, headers: dict[str, str] | None = None, **query: str
-) -> Any:
-    answer = await desk.client.post(
-        FILE, content=content, params=query, headers={"Content-Type": XLSX, **(headers or {})}
-    )
+async def post(desk: Desk, content: bytes, *, status: int = 200, key: str | None = None, **query: str) -> Any:
+    headers = {"Content-Type": XLSX} | ({"Authorization": f"Bearer {key}"} if key else {})
+    answer = await desk.client.post(FILE, content=content, params=query, headers=headers)
     assert answer.status_code == status, answer.text
     if status == 200:
         read = FileRead.model_validate_json(answer.content)
@@ -43,7 +40,7 @@ async def post(
 
 
 def unknown(count: int) -> list[list[Any]]:
-    return [[f"431228-2023-6-9-{n}", FARMERS, f"2023-{4 + n // 900:02}", "推进中", 30] for n in range(count)]
+    return [[f"431228-2023-6-{50 + n // 900}-{n % 900}", FARMERS, "2023-04", "推进中", 30] for n in range(count)]
 
 
 def statuses(answer: Any) -> list[int]:
@@ -110,7 +107,7 @@ async def test_of_a_file_that_breaks_off_what_is_in_is_told(desk: Desk) -> None:
 async def test_rows_of_units_that_the_caller_does_not_report_for_are_refused(desk: Desk) -> None:
     async with open_write_pool(desk.url, size=1) as pool:
         key = await make_key(Database(pool), "教育局", ["reporter:431228-jyj"])
-    answer = await post(desk, table(HEADINGS, *GOOD), headers={"Authorization": f"Bearer {key}"})
+    answer = await post(desk, table(HEADINGS, *GOOD), key=key)
     assert statuses(answer) == [403, 201, 403]
 
 

@@ -342,7 +342,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "size that is not true": (lambda: declared(filled(), 500), "broken_file"),
     "other headings": (lambda: "\r\n任务名称,阶段".encode("gb18030"), "no_table"),
     "binary": (lambda: bytes(range(256)) * 10, "not_text"),
-    "NUL": (lambda: "任务编码,阶段,完成进度\r\n1,\0,2".encode(), "not_text"),
+    "NUL": ("任务编码,阶段,完成进度\r\n1,\0,2".encode, "not_text"),
     "open quote": (f'任务编码,阶段,完成进度\r\n{TASK},"推进中,45\r\n'.encode, "broken_csv"),
     "quote within": (f'任务编码,阶段,完成进度\r\n{TASK},"推"进中,45\r\n'.encode, "broken_csv"),
     "endless line": (lambda: "任务编码,阶段,完成进度\r\n".encode() + b"a" * 1_000_000, "broken_csv"),
