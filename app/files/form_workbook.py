@@ -12,6 +12,7 @@ from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
 from app.domain.periods import parse_period
+from app.domain.plan import Frequency
 from app.domain.progress import Stage
 from app.files.columns import SAID, Column, letter_of
 from app.files.forms import FORM_COLUMNS, Content, Form, form_rows
@@ -64,7 +65,10 @@ _GUIDE: Final = (
     ("不报的任务", "白色的格全部留空的任务不作处理,可以以后再报。"),
     ("已报送的", "状态为已报送、已认定的任务请保持原样;内容未变的不作处理,改动了的不予接受。"),
     ("不要做的", "不要合并数据行的单元格,不要改列名,不要设密码,不要引用别的文件。可以调整列的次序和宽度。"),
-    ("自用的列", f"可以加列,列名为“{Column.NOTE.label}”的不读取;其他不认识的列名会使整份不予接受。"),
+    (
+        "自用的列",
+        f"可以加列(先撤销工作表保护,没有密码),列名为“{Column.NOTE.label}”的不读取;其他不认识的列名会使整份不予接受。",
+    ),
     ("公式", "可以用公式,读取的是保存时的结果;公式出错的格不予接受。"),
     ("上传", "保存为 XLSX,或另存为 CSV(UTF-8 或 GB18030)。可先选“只检查”:逐格给出问题,不写入任何内容。"),
 )
@@ -87,8 +91,11 @@ def write_workbook(form: Form) -> bytes:
 
 
 def _write_head(sheet: Worksheet, form: Form) -> None:
-    start = parse_period(form.period).start
-    title = _put(sheet, _TITLE_ROW, 1, f"{form.unit_name}{start.year}年{start.month}月进度表")
+    period = parse_period(form.period)
+    month = f"{period.start.year}年{period.start.month}月"
+    title = _put(
+        sheet, _TITLE_ROW, 1, f"{form.unit_name}{month if period.frequency is Frequency.MONTH else period.code}进度表"
+    )
     title.font = Font(name=_FONT, size=18, bold=True)
     title.alignment = Alignment(horizontal="center", vertical="center")
     note = _put(

@@ -34,7 +34,7 @@ _BODY: dict[str, Any] = {
         "content": {
             XLSX: _BINARY,
             CSV: {
-                "schema": {"type": "string"},
+                "schema": {"type": "string", "minLength": 1},
                 "example": "任务编码,单位,报送期,阶段,完成进度,进展情况\r\n"
                 "431228-2023-6-3-3,县农业农村局,2023-05,推进中,40,首批地块已开工\r\n",
             },

@@ -83,7 +83,7 @@ async def get_form_file(
     etag = tag_of(f"{query.format} {form}".encode())
     write = write_csv if query.format == "csv" else write_workbook
     body = None if etag in known else await asyncio.to_thread(write, form)
-    return Rendered(etag, body, _MEDIA[query.format]), f"{named['name']}{of.code}月进度表.{query.format}"
+    return Rendered(etag, body, _MEDIA[query.format]), f"{named['name']}{of.code}进度表.{query.format}"
 
 
 async def _form(reader: Reader, named: Any, period: Period, shown: FormRead) -> Form:

@@ -108,7 +108,7 @@ def codes(answer: Any) -> list[tuple[int, str | None, str]]:
 async def test_the_form_has_a_row_for_each_task_that_is_owed(desk: Desk) -> None:
     answer = await download(desk)
     assert answer.headers["content-type"] == XLSX
-    assert unquote(answer.headers["content-disposition"]) == "attachment; filename*=UTF-8''县教育局2023-04月进度表.xlsx"
+    assert unquote(answer.headers["content-disposition"]) == "attachment; filename*=UTF-8''县教育局2023-04进度表.xlsx"
     sheet = Sheet(answer.content)
     assert [sheet.get(row, Column.TASK) for row in sheet.rows()] == OWED
     form = await desk.get(FORM)
