@@ -101,11 +101,11 @@ async def put_form_file(
     能读取的文件一律答 200,是否接受看 accepted 与 refused。
     """
     upload = await _upload_of(request)
-    return done(
-        await file_intake.put_form_file(
+    async with request.state.files:
+        outcome = await file_intake.put_form_file(
             taken.db, taken.reader, code, period, upload, query=taken.query, now=taken.now, caller=taken.caller
         )
-    )
+    return done(outcome)
 
 
 @router.post(
@@ -124,8 +124,8 @@ async def create_submissions_of_file(
     atomic=true 全部接受或全部不接受,dry_run=true 只检查不写入。
     """
     upload = await _upload_of(request)
-    return done(
-        await file_intake.create_submissions_of_file(
+    async with request.state.files:
+        outcome = await file_intake.create_submissions_of_file(
             taken.db, upload, query=taken.query, now=taken.now, caller=taken.caller
         )
-    )
+    return done(outcome)
