@@ -60,7 +60,9 @@ def test_python(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) ->
     client_directory = tmp_path / "liuzhang_client"
     tools = Path(sys.executable).parent
     config = tmp_path / "client.yaml"
-    documented = re.search(r"^```yaml\n(project_name_override.*?)^```$", CONVENTIONS.read_text("utf-8"), re.M | re.S)
+    documented = re.search(
+        r"^```yaml\n(project_name_override.*?)^```$", CONVENTIONS.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
     assert documented is not None
     config.write_text(documented[1], encoding="utf-8")
     options = ["--path", DOCUMENT, "--config", config, "--output-path", client_directory, "--meta", "none"]
