@@ -5,7 +5,7 @@ they stay readable and checked, and cost at run time what hand-written SQL costs
 """
 
 import functools
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -56,14 +56,26 @@ class Query:
         return [given[name] if name in given else fixed[name] for name in self._names]
 
 
+_Pending: TypeAlias = list[tuple[Query, Mapping[str, Sequence[Any]]]]
+
+
 class Database:
     """Where statements run: on a pool, each a transaction of its own, or within one transaction on one connection."""
 
-    __slots__ = ("_on",)
+    __slots__ = ("_on", "_pending")
 
-    def __init__(self, on: "_Pool | _Connection") -> None:
-        """Wrap an open pool, or a connection taken from one; whoever opened it closes it."""
+    def __init__(self, on: "_Pool | _Connection", pending: _Pending | None = None) -> None:
+        """Wrap an open pool, or a connection taken from one; whoever opened it closes it.
+
+        ``pending`` are the statements that a transaction ends with.
+        """
         self._on = on
+        self._pending: _Pending = [] if pending is None else pending
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether every statement is a transaction of its own."""
+        return isinstance(self._on, asyncpg.pool.Pool)
 
     async def fetch(self, query: Query, **given: Any) -> list[asyncpg.Record]:
         """All rows of ``query``."""
@@ -77,20 +89,47 @@ class Database:
         """The first column of the first row of ``query``, or ``None``."""
         return await self._on.fetchval(query.sql, *query.arguments(given))
 
+    async def at_end(self, query: Query, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Run ``query``, which takes arrays, as the last statement of the transaction; on a pool, at once.
+
+        What is given for one query in one transaction is run in one go: its arrays are strung together. What was given
+        within a savepoint that is undone is dropped.
+        """
+        if self.stands_alone:
+            await self.fetch(query, **columns)
+        else:
+            self._pending.append((query, columns))
+
+    async def _end(self) -> None:
+        together: dict[Query, dict[str, list[Any]]] = {}
+        for query, columns in self._pending:
+            whole = together.setdefault(query, {name: [] for name in columns})
+            for name, values in columns.items():
+                whole[name] += values
+        for query, columns in together.items():
+            await self.fetch(query, **columns)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator["Database"]:
         """A transaction, within one a savepoint: kept at the end, undone where an error leaves it."""
         if isinstance(self._on, asyncpg.pool.Pool):
             async with self._on.acquire() as connection, connection.transaction():
-                yield Database(connection)
+                within = Database(connection)
+                yield within
+                await within._end()
         else:
-            async with self._on.transaction():
-                yield self
+            kept = len(self._pending)
+            try:
+                async with self._on.transaction():
+                    yield self
+            except BaseException:
+                del self._pending[kept:]
+                raise
 
     @asynccontextmanager
     async def apart(self) -> AsyncGenerator[None]:
         """What fails in here leaves a transaction around it as it was; on a pool every statement stands apart."""
-        if isinstance(self._on, asyncpg.pool.Pool):
+        if self.stands_alone:
             yield
         else:
             async with self.transaction():

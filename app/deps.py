@@ -47,9 +47,13 @@ _ADMITTED = "liuzhang.admitted"
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[QueryT]):
-    """One reading request: who asks what, what it reads with, the ETags its caller knows, and when it came."""
+    """One reading request: who asks what, what it reads with, the ETags its caller knows, and when it came.
+
+    ``trail`` is where it is put down what must not be read unnoticed.
+    """
 
     reader: Reader
+    trail: Database
     query: QueryT
     known: Known
     now: datetime
@@ -157,7 +161,7 @@ class _Read(Guarded[QueryT]):
     async def __call__(self, request: Request) -> Reading[QueryT]:
         caller, query, now = await self.take_up(request)
         known = Known.parse(request.headers.get("if-none-match"))
-        return Reading(request.state.reader, query, known, now, caller)
+        return Reading(request.state.reader, request.state.writes, query, known, now, caller)
 
 
 class _Write(Guarded[QueryT]):

@@ -21,6 +21,7 @@ from app.routers import (
     accounts,
     agenda,
     anomalies,
+    audit,
     battles,
     deadlines,
     docs,
@@ -69,6 +70,7 @@ ROUTES = (
     anomalies,
     search,
     accounts,
+    audit,
 )
 
 
@@ -96,7 +98,7 @@ def _settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
 
 
 def _rules(settings: Settings) -> Rules:

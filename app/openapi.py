@@ -44,6 +44,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "anomalies", "description": "原文疑点:错字、矛盾、重复、遗漏、表述不明与名称不一。"},
     {"name": "search", "description": "检索:按名称、别名、拼音、首字母或正文查找以上各类条目。"},
     {"name": "accounts", "description": "账号、授权与 API 密钥(管理员);本人身份。"},
+    {"name": "audit", "description": "审计记录:何人何时从何处做了何事,以哈希相链;只供审计角色查阅。"},
     {"name": "health", "description": "运行状况与监控指标。"},
 ]
 

@@ -6,14 +6,15 @@ than the first, and a row inserted meanwhile never shifts another onto a page tw
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 import orjson
 from asyncpg import Record
-from sqlalchemy import ColumnElement, Date, Integer, Select, Text, bindparam, func, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Date, DateTime, Integer, Select, Uuid, bindparam, func, select, tuple_
 
 from app.db import Database, Query
 from app.errors import Fault, InvalidCursorError
@@ -93,7 +94,7 @@ class Listing:
             statement = self.statement.where(*(self.conditions[name] for name in active))
             if paged:
                 here = key if column is key else tuple_(column, key)
-                after_key = bindparam("after_key", type_=Text)
+                after_key = bindparam("after_key", type_=key.type)
                 there = after_key if column is key else tuple_(bindparam("after_value", type_=column.type), after_key)
                 statement = statement.where(here < there if descending else here > there)
             order = (column.desc(), key.desc()) if descending else (column, key)
@@ -111,7 +112,9 @@ class Listing:
 
     def _cursor(self, order: str, sort: str, row: Record) -> str:
         value = row["sort_key"] if self.sorts[sort] is self.key else row[sort]
-        return base64.urlsafe_b64encode(orjson.dumps([order, value, row["sort_key"]])).rstrip(b"=").decode()
+        # An id that asyncpg read is of a type of its own.
+        position = orjson.dumps([order, value, row["sort_key"]], default=str)
+        return base64.urlsafe_b64encode(position).rstrip(b"=").decode()
 
     def _after(self, request: PageRequest) -> dict[str, Any]:
         text = request.cursor or ""
@@ -123,7 +126,31 @@ class Listing:
             raise InvalidCursorError("翻页游标无效,请从第一页重新查询", faults=[fault]) from None
 
     def _position(self, expected: str, order: object, value: object, key: object) -> dict[str, Any]:
-        if order != expected or not isinstance(value, str) or not isinstance(key, str) or "\0" in value + key:
+        if order != expected:
             raise ValueError(order)
-        dated = isinstance(self.sorts[expected.removeprefix("-")].type, Date)
-        return {"after_value": date.fromisoformat(value) if dated else value, "after_key": key}
+        column = self.sorts[expected.removeprefix("-")]
+        return {"after_value": _read(value, column.type), "after_key": _read(key, self.key.type)}
+
+
+def _read(value: object, kind: object) -> object:
+    """What a cursor says of a column of this type.
+
+    Raises:
+        ValueError: no such column has this value.
+    """
+    if isinstance(kind, BigInteger):
+        if type(value) is int and abs(value) < 2**63:
+            return value
+    elif isinstance(value, str) and "\0" not in value:
+        return next((parse for of, parse in _PARSED.items() if isinstance(kind, of)), str)(value)
+    raise ValueError(value)
+
+
+def _instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(text)
+    return instant
+
+
+_PARSED: Mapping[type, Callable[[str], Any]] = {Date: date.fromisoformat, DateTime: _instant, Uuid: UUID}

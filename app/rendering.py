@@ -49,7 +49,8 @@ _NOTHING = Known(frozenset())
 
 def exact(value: Decimal) -> int | float:
     """A figure of at most 15 significant digits as the JSON number that reads back as the same decimal."""
-    return int(value) if value == value.to_integral_value() else float(value)
+    number = float(value)
+    return int(number) if number.is_integer() else number
 
 
 def tag_of(content: bytes) -> str:

@@ -31,7 +31,20 @@ COLUMNS = {
     "progress": "text",
     "value": "numeric",
     "period": "text",
+    "chain": "text",
+    "unit": "text",
+    "plan": "text",
 }
+# What the audit trail keeps of a report, as long as it usually is.
+ACT = orjson.dumps(
+    {
+        "task": "430001-2023-6-1-10",
+        "period": "2023-05",
+        "state": "submitted",
+        "revision": 1,
+        "content_hash": "0" * 64,
+    }
+).decode()
 INSERT = f"""
     WITH given AS (
         SELECT * FROM unnest($2::uuid[], {", ".join(f"${n}::{kind}[]" for n, kind in enumerate(COLUMNS.values(), 3))})
@@ -51,8 +64,23 @@ INSERT = f"""
     ), steps AS (
         INSERT INTO submission_transitions (task_id, submission_id, revision, action, to_state, at, actor_unit_id)
         SELECT task_id, id, 1, 'submit', 'submitted', $1, unit_id FROM given
+    ), owed AS (
+        UPDATE obligations o SET submitted_at = $1 FROM given g WHERE o.unit_id = g.unit_id AND o.id = g.obligation_id
+        RETURNING o.id
+    ), heads AS (
+        -- Told how far each chain is, as of its keys: what the service must wait for, this need not.
+        INSERT INTO audit_heads AS h (chain, position, hash)
+        SELECT g.chain, count(*), decode(repeat('00', 32), 'hex') FROM given g
+        WHERE (SELECT count(*) FROM owed) > 0 GROUP BY g.chain ORDER BY g.chain
+        ON CONFLICT (chain) DO UPDATE SET position = h.position + excluded.position
+        RETURNING h.chain, h.position
     )
-    UPDATE obligations o SET submitted_at = $1 FROM given g WHERE o.unit_id = g.unit_id AND o.id = g.obligation_id
+    INSERT INTO audit_entries (chain, position, at, actor, actor_name, address, request_id, action, subject, plan, unit,
+                               after, previous_hash, hash)
+    SELECT g.chain, h.position + 1 - row_number() OVER (PARTITION BY g.chain ORDER BY g.id), $1, 'account:k3v9x0a7pd',
+           '430001', '127.0.0.1', repeat('0', 32), 'submission.create', CAST(g.id AS text), g.plan, g.unit, '{ACT}',
+           decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex')
+    FROM given g JOIN heads h ON h.chain = g.chain
 """
 
 

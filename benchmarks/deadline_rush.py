@@ -90,9 +90,9 @@ PROVINCE = f"""
 """
 OWED = f"""
     SELECT o.unit_id, u.code AS unit, o.task_id, t.code AS task, o.plan_id, o.battle_id, o.id AS obligation_id,
-           g.id AS target_id, g.code AS target, o.period
-    FROM obligations o JOIN units u ON u.id = o.unit_id JOIN tasks t ON t.id = o.task_id
-    JOIN targets g ON g.task_id = t.id
+           g.id AS target_id, g.code AS target, o.period, p.code AS plan, u.region_code AS chain
+    FROM obligations o JOIN plans p ON p.id = o.plan_id JOIN units u ON u.id = o.unit_id
+    JOIN tasks t ON t.id = o.task_id JOIN targets g ON g.task_id = t.id
     WHERE o.period > '{BEFORE}' ORDER BY o.period, o.plan_id, o.unit_id, o.task_id
 """
 SAID = {"stage": "in_progress", "percent_complete": 40, "progress": "主体工程已完成四成,按计划推进,资金到位。"}
@@ -133,7 +133,18 @@ def _request(method: str, path: str, body: Any, key: str = "") -> bytes:
 
 
 def _to_bare(rows: Rows, _: dict[str, str]) -> bytes:
-    keys = ("task_id", "unit_id", "plan_id", "battle_id", "obligation_id", "target_id", "period")
+    keys = (
+        "task_id",
+        "unit_id",
+        "plan_id",
+        "battle_id",
+        "obligation_id",
+        "target_id",
+        "period",
+        "unit",
+        "plan",
+        "chain",
+    )
     said = {"percent_complete": SAID["percent_complete"], "progress": SAID["progress"], "value": FIGURE}
     items = [{**{name: row[name] for name in keys}, **said} for row in rows]
     return _request("POST", "/reports", {"items": items})
@@ -276,6 +287,7 @@ async def _check(url: str, supply: Supply) -> None:
         "obligations": f"SELECT count(submitted_at) FROM obligations WHERE period > '{BEFORE}'",
         "figures": "SELECT count(*) FROM observations WHERE value = 41.5",
         "steps": "SELECT count(*) FROM submission_transitions",
+        "acts": "SELECT count(*) FROM audit_entries WHERE action = 'submission.create'",
     }.items():
         found = await connection.fetchval(query)
         if found != supply.sent:

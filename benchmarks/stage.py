@@ -21,6 +21,7 @@ from app.domain.roles import parse_grant
 from app.embedded import Cluster, running
 from app.schemas.account import KeyCreate
 from app.services.accounts import create_account, create_key
+from app.services.caller import by_command
 
 __all__ = ["Served", "database", "make_keys", "serving"]
 
@@ -64,12 +65,12 @@ def database() -> Generator[Cluster]:
 
 async def make_keys(url: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """API keys by the names of their accounts, each with the grants wanted for it."""
-    now = system_clock()
+    now, caller = system_clock(), by_command("benchmark")
     keys: dict[str, str] = {}
     async with open_write_pool(url, size=1) as pool, Database(pool).transaction() as db:
         for name, grants in wanted.items():
-            account = await create_account(db, name, [parse_grant(grant) for grant in grants], now=now)
-            keys[name] = (await create_key(db, account.code, KeyCreate(), "prod", now=now)).key
+            account = await create_account(db, name, [parse_grant(grant) for grant in grants], now=now, caller=caller)
+            keys[name] = (await create_key(db, account.code, KeyCreate(), "prod", now=now, caller=caller)).key
     return keys
 
 

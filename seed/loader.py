@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, insert, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.domain.audit import AuditAction
 from app.domain.periods import parse_period, period_of
 from app.domain.plan import RuleUnitRole
 from app.domain.search import EntryKind
@@ -38,6 +39,8 @@ from app.models import (
     UnitAlias,
 )
 from app.rendering import exact
+from app.services.audit import APPENDING, Act, columns_of
+from app.services.caller import by_command
 from app.services.obligations import expand_obligations
 from migrations import LOCK
 from seed import format as seed_format
@@ -78,9 +81,28 @@ async def load_plan(engine: AsyncEngine, directory: Path, *, now: datetime) -> L
     async with engine.begin() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         await connection.execute(text("SET CONSTRAINTS ALL DEFERRED"))
+        digest = await connection.scalar(select(Plan.seed_digest).where(Plan.code == source.code))
         load = _Load(connection, source, LoadReport(source.code), now)
         await load.run()
+        if load.report.changed:
+            await _record(connection, load, digest)
         return load.report
+
+
+async def _record(connection: AsyncConnection, load: "_Load", digest: str | None) -> None:
+    """Put the load down in the audit trail, as the last thing that its transaction does."""
+    report = load.report
+    act = Act(
+        AuditAction.PLAN_LOAD,
+        report.plan,
+        report.plan,
+        before=None if digest is None else {"digest": digest},
+        after={
+            "digest": load.source.digest,
+            **{name: getattr(report, name) for name in ("inserted", "updated", "deleted", "obligations")},
+        },
+    )
+    await connection.execute(APPENDING, columns_of(by_command("seed"), [act], load.now))
 
 
 class _Load:

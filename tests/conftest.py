@@ -26,6 +26,7 @@ from app.main import create_app
 from app.protocol import LenientHttpProtocol
 from app.schemas.account import KeyCreate
 from app.services.accounts import create_account, create_key
+from app.services.caller import by_command
 from app.settings import Settings
 from seed.loader import seed_if_empty
 
@@ -65,8 +66,9 @@ async def template(cluster: Cluster) -> str:
 async def make_key(db: Database, name: str, grants: Iterable[Grant | str]) -> str:
     """A key of a new account that holds these grants."""
     held = [parse_grant(grant) if isinstance(grant, str) else grant for grant in grants]
-    account = await create_account(db, name, held, now=system_clock())
-    return (await create_key(db, account.code, KeyCreate(), "prod", now=system_clock())).key
+    now, caller = system_clock(), by_command("test")
+    account = await create_account(db, name, held, now=now, caller=caller)
+    return (await create_key(db, account.code, KeyCreate(), "prod", now=now, caller=caller)).key
 
 
 async def make_keys(url: str) -> None:
@@ -164,7 +166,7 @@ class CountingDatabase(Database):
     """Delegates to an open database, and keeps the statements it was asked for, those in transactions too."""
 
     def __init__(self, database: Database, statements: list[str] | None = None) -> None:
-        super().__init__(database._on)
+        super().__init__(database._on, database._pending)
         self.statements: list[str] = [] if statements is None else statements
 
     async def fetch(self, query: Query, **given: Any) -> list[asyncpg.Record]:

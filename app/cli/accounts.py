@@ -15,6 +15,7 @@ from app.fragments import FragmentCache
 from app.rendering import Known
 from app.schemas.account import AccountPage, AccountQuery, AccountRead, KeyCreate, KeyIssued
 from app.services.accounts import create_account, create_first_administrator, create_key, list_accounts
+from app.services.caller import by_command
 from app.services.reader import Reader
 from app.settings import read_settings
 
@@ -90,5 +91,6 @@ def tell_first_administrator(url: str, environment: str) -> None:
 async def account_with_key(url: str, name: str, grants: list[Grant], environment: str) -> tuple[AccountRead, KeyIssued]:
     """Make an account with these grants and a key for it, in one transaction."""
     async with open_write_pool(url, size=1) as pool, Database(pool).transaction() as db:
-        made = await create_account(db, name, grants, now=system_clock())
-        return made, await create_key(db, made.code, KeyCreate(), environment, now=system_clock())
+        now, caller = system_clock(), by_command("account create")
+        made = await create_account(db, name, grants, now=now, caller=caller)
+        return made, await create_key(db, made.code, KeyCreate(), environment, now=now, caller=caller)

@@ -1,6 +1,7 @@
 """The vocabulary of a plan: the closed sets of codes that its rows use, each with its Chinese label."""
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 
 __all__ = [
@@ -169,6 +170,7 @@ class AnomalyKind(Labelled):
     NAMING = "naming", "名称不一"
 
 
+@lru_cache(maxsize=10_000)
 def plan_of(code: str) -> str:
     """The code of the plan that the code of a battle, group or task begins with."""
     return "-".join(code.split("-")[:2])

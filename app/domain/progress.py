@@ -276,6 +276,10 @@ def refuse_report(stage: Stage, percent: Decimal) -> list[Refusal]:
     That ``percent`` lies within 0-100 is the schema's business.
     """
     match stage:
+        case Stage.IN_PROGRESS if percent >= _HUNDRED:
+            return [Refusal("stage", "full_not_completed", "完成进度为 100 时,阶段须为已完成")]
+        case Stage.IN_PROGRESS:
+            return []
         case Stage.COMPLETED if percent < _HUNDRED:
             return [
                 Refusal(
@@ -288,8 +292,6 @@ def refuse_report(stage: Stage, percent: Decimal) -> list[Refusal]:
                     "percent_complete", "progress_not_started", "阶段为未启动时,完成进度须为 0;已有进展的请改填阶段"
                 )
             ]
-        case Stage.IN_PROGRESS if percent >= _HUNDRED:
-            return [Refusal("stage", "full_not_completed", "完成进度为 100 时,阶段须为已完成")]
         case _:
             return []
 

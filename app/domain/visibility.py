@@ -68,6 +68,13 @@ class Visibility:
             return True
         return not subject.draft and (self.everything or subject.plan in self.plans or subject.battle in self.battles)
 
+    def only_audits(self, subject: Subject) -> bool:
+        """Whether a row is a draft that is not the reader's own: one that is read is to be put down as read."""
+        return subject.draft and not any(
+            scope.drafts and scope.unit == subject.unit and (scope.plan is None or scope.plan == subject.plan)
+            for scope in self.units
+        )
+
 
 def visible(actor: Actor, *, public: bool = False) -> Visibility:
     """Return the rows that ``actor`` may read; ``public`` says that the deployment opens progress to everyone."""

@@ -17,8 +17,9 @@ _log = logging.getLogger("liuzhang.errors")
 class TimeoutMiddleware:
     """Stops a request that takes too long; a transaction that it has open is undone, its statement is canceled.
 
-    A single report may be on its way to the database together with others (:class:`app.services.intake.Intake`), whom
-    the timeout of one does not concern: it may be taken in all the same, so the answer promises nothing about writes.
+    A report or a form may be on its way to the database together with others (:class:`app.services.intake.Intake`),
+    whom the timeout of one does not concern: it may be taken in all the same, so the answer promises nothing about
+    writes.
     """
 
     def __init__(self, app: ASGIApp, *, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from app.models.account import Account, AccountGrant, ApiKey
 from app.models.anomaly import Anomaly
+from app.models.audit import AuditEntry, AuditHead
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
 from app.models.material import Material
@@ -21,6 +22,8 @@ __all__ = [
     "Anomaly",
     "ApiKey",
     "Assignment",
+    "AuditEntry",
+    "AuditHead",
     "Base",
     "Battle",
     "Clause",

@@ -75,6 +75,7 @@ class Extension(Base):
     __tablename__ = "extensions"
     __table_args__ = (
         PrimaryKeyConstraint("unit_id", "id"),
+        Index(None, "id"),
         Index(None, "unit_id", "rule_id", "period"),
         Index(None, "rule_id"),
         Index(None, "task_id"),
@@ -97,6 +98,7 @@ class Waiver(Base):
     __tablename__ = "waivers"
     __table_args__ = (
         PrimaryKeyConstraint("unit_id", "id"),
+        Index(None, "id"),
         Index(None, "unit_id", "rule_id", "period"),
         Index(None, "rule_id"),
         Index(None, "task_id"),

@@ -65,7 +65,7 @@ async def list_accounts(
 async def create_account(account: AccountCreate, taken: Managing) -> Response:
     """新账号还没有密钥;密钥另行签发。"""
     grants = accounts.grants_of(account.grants)
-    shown = await accounts.create_account(taken.db, account.name, grants, now=taken.now)
+    shown = await accounts.create_account(taken.db, account.name, grants, now=taken.now, caller=taken.caller)
     return done(shown, status=201, location=f"/api/v1/accounts/{shown.code}")
 
 
@@ -85,7 +85,7 @@ async def get_account(
 )
 async def patch_account(code: AccountCode, patch: AccountPatch, match: MatchDep, taken: Managing) -> Response:
     """停用后其密钥几秒之内在各服务进程都不能用。账号不能删除:记录里有它。"""
-    return answer(await accounts.patch_account(taken.db, code, patch, match=match, now=taken.now))
+    return answer(await accounts.patch_account(taken.db, code, patch, match=match, now=taken.now, caller=taken.caller))
 
 
 @router.put(
@@ -97,7 +97,7 @@ async def patch_account(code: AccountCode, patch: AccountPatch, match: MatchDep,
 async def put_grants(code: AccountCode, wanted: GrantsWrite, match: MatchDep, taken: Managing) -> Response:
     """以这些授权取代原有的全部授权,几秒之内在各服务进程生效。"""
     grants = accounts.grants_of(wanted.grants)
-    return answer(await accounts.put_grants(taken.db, code, grants, match=match))
+    return answer(await accounts.put_grants(taken.db, code, grants, match=match, now=taken.now, caller=taken.caller))
 
 
 @router.get(
@@ -123,7 +123,7 @@ async def list_keys(
 )
 async def create_key(code: AccountCode, wanted: KeyCreate, taken: Managing) -> Response:
     """密钥全文只在这一次的答复中给出。"""
-    issued = await accounts.create_key(taken.db, code, wanted, taken.environment, now=taken.now)
+    issued = await accounts.create_key(taken.db, code, wanted, taken.environment, now=taken.now, caller=taken.caller)
     return _issued(issued)
 
 
@@ -136,7 +136,9 @@ async def create_key(code: AccountCode, wanted: KeyCreate, taken: Managing) -> R
 )
 async def rotate_key(code: AccountCode, key_id: KeyId, wanted: KeyRotate, taken: Managing) -> Response:
     """签发新密钥,网段不变;旧密钥在 overlap_seconds 之内仍可用,以便各处换用。"""
-    issued = await accounts.rotate_key(taken.db, code, key_id, wanted, taken.environment, now=taken.now)
+    issued = await accounts.rotate_key(
+        taken.db, code, key_id, wanted, taken.environment, now=taken.now, caller=taken.caller
+    )
     return _issued(issued)
 
 
@@ -148,7 +150,7 @@ async def rotate_key(code: AccountCode, key_id: KeyId, wanted: KeyRotate, taken:
 )
 async def revoke_key(code: AccountCode, key_id: KeyId, taken: Managing) -> Response:
     """几秒之内在各服务进程都不能用;重复吊销不改变首次的时刻。"""
-    return done(await accounts.revoke_key(taken.db, code, key_id, now=taken.now))
+    return done(await accounts.revoke_key(taken.db, code, key_id, now=taken.now, caller=taken.caller))
 
 
 def _issued(issued: KeyIssued) -> Response:

@@ -71,7 +71,14 @@ async def get_form_file(
 ) -> Response:
     """供填写的表:该单位该期应报的任务、指标与目标值、上期数值,以及已有的报送。填好后原样传回。"""
     rendered, name = await form_files.get_form_file(
-        taken.reader, code, period, taken.query, taken.known, caller=taken.caller
+        taken.reader,
+        taken.trail,
+        code,
+        period,
+        query=taken.query,
+        known=taken.known,
+        now=taken.now,
+        caller=taken.caller,
     )
     return answer(rendered, file=name)
 

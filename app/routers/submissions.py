@@ -93,7 +93,11 @@ async def list_submissions(
     taken: Annotated[Reading[SubmissionQuery], reading(SubmissionQuery, Capability.READ_PROGRESS)],
 ) -> Response:
     """按方案、任务、单位、仗、报送期、状态筛选,每份给出最新版本的内容。"""
-    return answer(await submission_reads.list_submissions(taken.reader, taken.query, taken.known, caller=taken.caller))
+    return answer(
+        await submission_reads.list_submissions(
+            taken.reader, taken.trail, taken.query, taken.known, now=taken.now, caller=taken.caller
+        )
+    )
 
 
 @router.get(
@@ -107,7 +111,11 @@ async def get_submission(
     taken: Annotated[Reading[NoQuery], reading(NoQuery, Capability.READ_PROGRESS)],
 ) -> Response:
     """最新版本的内容、现行版本号、疑点与当前允许的步骤。"""
-    return answer(await submission_reads.get_submission(taken.reader, id, taken.known, caller=taken.caller))
+    return answer(
+        await submission_reads.get_submission(
+            taken.reader, taken.trail, id, taken.known, now=taken.now, caller=taken.caller
+        )
+    )
 
 
 @router.patch(
@@ -202,7 +210,11 @@ async def get_history(
     taken: Annotated[Reading[NoQuery], reading(NoQuery, Capability.READ_PROGRESS)],
 ) -> Response:
     """全部版本与全部步骤:谁、何时、为何。"""
-    return answer(await submission_reads.get_history(taken.reader, id, taken.known, caller=taken.caller))
+    return answer(
+        await submission_reads.get_history(
+            taken.reader, taken.trail, id, taken.known, now=taken.now, caller=taken.caller
+        )
+    )
 
 
 @router.get(
@@ -213,7 +225,11 @@ async def get_receipt(
     taken: Annotated[Reading[NoQuery], reading(NoQuery, Capability.READ_PROGRESS)],
 ) -> Response:
     """服务器时刻、内容的 SHA-256、对应的应报与期限、是否按时、迟在哪一环节。"""
-    return answer(await submission_reads.get_receipt(taken.reader, id, taken.known, now=taken.now, caller=taken.caller))
+    return answer(
+        await submission_reads.get_receipt(
+            taken.reader, taken.trail, id, taken.known, now=taken.now, caller=taken.caller
+        )
+    )
 
 
 @router.get(
@@ -226,7 +242,9 @@ async def get_form(
     code: UnitFilter, period: PeriodCode, taken: Annotated[Reading[NoQuery], reading(NoQuery, Capability.READ_PROGRESS)]
 ) -> Response:
     """该单位该期应报的每项任务,附已有的报送;尚无的为 null。"""
-    return answer(await batches.get_form(taken.reader, code, period, taken.known, caller=taken.caller))
+    return answer(
+        await batches.get_form(taken.reader, taken.trail, code, period, taken.known, now=taken.now, caller=taken.caller)
+    )
 
 
 @router.put(
@@ -237,4 +255,8 @@ async def get_form(
 )
 async def put_form(code: UnitFilter, period: PeriodCode, form: FormWrite, taken: Reporting) -> Response:
     """整份在一个事务内接受:有一项不能接受,全部不接受。草稿与被退回的以新内容取代。"""
-    return done(await batches.put_form(taken.db, taken.reader, code, period, form, now=taken.now, caller=taken.caller))
+    return done(
+        await batches.put_form(
+            taken.db, taken.reader, code, period, form, intake=taken.intake, now=taken.now, caller=taken.caller
+        )
+    )

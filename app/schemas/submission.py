@@ -56,9 +56,10 @@ __all__ = [
 
 def _number(value: object) -> object:
     """Take nothing but a JSON number: Pydantic alone would read a text or a truth value as one."""
-    if isinstance(value, str | bool):
+    if isinstance(value, (str, bool)):
         raise PydanticKnownError("decimal_type")
-    return value
+    # As Pydantic does it, which goes a longer way.
+    return Decimal(repr(value)) if isinstance(value, float) else value
 
 
 Percent = Annotated[

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 
 from app.db import Database, Query
+from app.domain.audit import AuditAction
 from app.domain.permissions import Capability
 from app.domain.roles import Grant, GrantError, Role, format_grant
 from app.errors import ConflictError, Fault, InvalidRequestError, NotFoundError, PreconditionError
@@ -34,7 +35,8 @@ from app.schemas.account import (
 )
 from app.security.addresses import Network, NetworkError, parse_networks
 from app.security.api_keys import issue_key
-from app.services.caller import Caller
+from app.services.audit import Act, record
+from app.services.caller import Caller, by_command
 from app.services.reader import Reader, decoded, equal_to, page_request
 
 __all__ = [
@@ -123,12 +125,10 @@ _UNKNOWN = Query(
         WHERE NOT EXISTS (SELECT FROM battles WHERE code = c)
 """)
 )
-_KEY = cast(ApiKey.id, Text)
-_SORTED = func.lpad(_KEY, 20, "0")
 _SUCCESSOR = aliased(ApiKey)
 _KEYS: Statement = (
     select(
-        _SORTED.label("sort_key"),
+        ApiKey.id.label("sort_key"),
         ApiKey.key_id,
         ApiKey.created_at,
         ApiKey.expires_at,
@@ -142,8 +142,8 @@ _KEYS: Statement = (
 )
 _KEY_LISTING = Listing(
     statement=_KEYS,
-    key=_SORTED,
-    sorts={"created_at": _SORTED},
+    key=ApiKey.id,
+    sorts={"created_at": ApiKey.id},
     conditions={"account": Account.code == bindparam("account")},
 )
 _ONE_KEY = Query(_KEYS.where(ApiKey.key_id == bindparam("key_id")))
@@ -208,7 +208,9 @@ async def get_account(db: Database, code: str, known: Known) -> Rendered:
     return render(await _read(db, code), known)
 
 
-async def create_account(db: Database, name: str, grants: Sequence[Grant], *, now: datetime) -> AccountRead:
+async def create_account(
+    db: Database, name: str, grants: Sequence[Grant], *, now: datetime, caller: Caller
+) -> AccountRead:
     """Make an account; it has no key yet.
 
     Raises:
@@ -217,11 +219,13 @@ async def create_account(db: Database, name: str, grants: Sequence[Grant], *, no
     code = "".join(secrets.choice(_ALPHABET) for _ in range(10))
     identity = await db.fetch_value(_CREATE, code=code, name=name, now=now)
     await _keep_grants(db, identity, grants)
-    return await _read(db, code)
+    made = await _read(db, code)
+    await record(db, caller, [Act(AuditAction.ACCOUNT_CREATE, code, after=_kept(made))], now=now)
+    return made
 
 
 async def patch_account(
-    db: Database, code: str, patch: AccountPatch, *, match: Known | None, now: datetime
+    db: Database, code: str, patch: AccountPatch, *, match: Known | None, now: datetime, caller: Caller
 ) -> Rendered:
     """Rename, disable or enable an account.
 
@@ -230,11 +234,14 @@ async def patch_account(
         PreconditionError: it has changed since the caller read it.
     """
     identity = await _locked(db, code, match)
+    before = await _read(db, code)
     await db.fetch(_CHANGE, id=identity, name=patch.name, disabled=patch.disabled, now=now)
-    return await get_account(db, code, Known.parse(None))
+    return await _changed(db, AuditAction.ACCOUNT_CHANGE, before, now=now, caller=caller)
 
 
-async def put_grants(db: Database, code: str, grants: Sequence[Grant], *, match: Known | None) -> Rendered:
+async def put_grants(
+    db: Database, code: str, grants: Sequence[Grant], *, match: Known | None, now: datetime, caller: Caller
+) -> Rendered:
     """Let an account hold these roles and no others.
 
     Raises:
@@ -242,9 +249,10 @@ async def put_grants(db: Database, code: str, grants: Sequence[Grant], *, match:
         InvalidRequestError: a grant names a plan, unit or battle that does not exist.
     """
     identity = await _locked(db, code, match)
+    before = await _read(db, code)
     await db.fetch(_DROP_GRANTS, id=identity)
     await _keep_grants(db, identity, grants)
-    return await get_account(db, code, Known.parse(None))
+    return await _changed(db, AuditAction.ACCOUNT_GRANT, before, now=now, caller=caller)
 
 
 async def list_keys(db: Database, code: str, query: KeyQuery, known: Known) -> Rendered:
@@ -259,7 +267,9 @@ async def list_keys(db: Database, code: str, query: KeyQuery, known: Known) -> R
     return render(KeyPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
-async def create_key(db: Database, code: str, wanted: KeyCreate, environment: str, *, now: datetime) -> KeyIssued:
+async def create_key(
+    db: Database, code: str, wanted: KeyCreate, environment: str, *, now: datetime, caller: Caller
+) -> KeyIssued:
     """Issue a key to an account.
 
     Raises:
@@ -271,11 +281,13 @@ async def create_key(db: Database, code: str, wanted: KeyCreate, environment: st
     _, issued = await _issue(
         db, account, environment, now=now, expires_at=wanted.expires_at, networks=_networks(wanted.networks)
     )
+    act = Act(AuditAction.KEY_ISSUE, issued.key_id, after={"account": code, **_kept(issued)})
+    await record(db, caller, [act], now=now)
     return issued
 
 
 async def rotate_key(
-    db: Database, code: str, key_id: str, wanted: KeyRotate, environment: str, *, now: datetime
+    db: Database, code: str, key_id: str, wanted: KeyRotate, environment: str, *, now: datetime, caller: Caller
 ) -> KeyIssued:
     """Issue a key in place of an older one, which works for the overlap and no longer than it would have.
 
@@ -285,6 +297,7 @@ async def rotate_key(
         InvalidRequestError: the new key would have expired already.
     """
     old = await _locked_key(db, code, key_id)
+    before = await _read_key(db, key_id)
     if old["revoked_at"] is not None or old["replaced_by"] is not None:
         raise ConflictError(f"密钥 {key_id} 已{'吊销' if old['revoked_at'] else '轮换'},不能再轮换;可另行签发")
     if old["expires_at"] is not None and old["expires_at"] <= now:
@@ -295,18 +308,28 @@ async def rotate_key(
     )
     until = now + timedelta(seconds=wanted.overlap_seconds)
     await db.fetch(_RETIRE, id=old["id"], by=identity, until=until)
+    after = await _read_key(db, key_id)
+    acts = [
+        Act(AuditAction.KEY_ROTATE, key_id, before=_kept(before), after={"account": code, **_kept(after)}),
+        Act(AuditAction.KEY_ISSUE, issued.key_id, after={"account": code, **_kept(issued)}),
+    ]
+    await record(db, caller, acts, now=now)
     return issued
 
 
-async def revoke_key(db: Database, code: str, key_id: str, *, now: datetime) -> KeyRead:
+async def revoke_key(db: Database, code: str, key_id: str, *, now: datetime, caller: Caller) -> KeyRead:
     """Make a key work no more; one that is revoked already keeps its first instant.
 
     Raises:
         NotFoundError: the account has no such key.
     """
     key = await _locked_key(db, code, key_id)
+    before = await _read_key(db, key_id)
     await db.fetch(_REVOKE, id=key["id"], now=now)
-    return KeyRead.model_validate(_key(await db.fetch_row(_ONE_KEY, key_id=key_id)))
+    after = await _read_key(db, key_id)
+    act = Act(AuditAction.KEY_REVOKE, key_id, before=_kept(before), after={"account": code, **_kept(after)})
+    await record(db, caller, [act], now=now)
+    return after
 
 
 async def create_first_administrator(db: Database, environment: str, *, now: datetime) -> KeyIssued | None:
@@ -315,8 +338,9 @@ async def create_first_administrator(db: Database, environment: str, *, now: dat
         await alone.fetch(Query(text("SELECT pg_advisory_xact_lock(CAST(:lock AS bigint))")), lock=_FIRST)
         if await alone.fetch_value(Query(select(exists(select(Account.id))))):
             return None
-        account = await create_account(alone, "管理员", [Grant(Role.ADMINISTRATOR)], now=now)
-        return await create_key(alone, account.code, KeyCreate(), environment, now=now)
+        caller = by_command("serve")
+        account = await create_account(alone, "管理员", [Grant(Role.ADMINISTRATOR)], now=now, caller=caller)
+        return await create_key(alone, account.code, KeyCreate(), environment, now=now, caller=caller)
 
 
 def get_me(caller: Caller, known: Known) -> Rendered:
@@ -338,6 +362,19 @@ async def _read(db: Database, code: str) -> AccountRead:
     if row is None:
         raise NotFoundError(f"没有账号 {code}")
     return _account(row)
+
+
+async def _read_key(db: Database, key_id: str) -> KeyRead:
+    return KeyRead.model_validate(_key(await db.fetch_row(_ONE_KEY, key_id=key_id)))
+
+
+async def _changed(
+    db: Database, action: AuditAction, before: AccountRead, *, now: datetime, caller: Caller
+) -> Rendered:
+    """The account as it is now, what it was before recorded."""
+    after = await _read(db, before.code)
+    await record(db, caller, [Act(action, after.code, before=_kept(before), after=_kept(after))], now=now)
+    return render(after, Known.parse(None))
 
 
 async def _locked(db: Database, code: str, match: Known | None) -> int:
@@ -416,6 +453,14 @@ def _refuse_past(expires_at: datetime | None, now: datetime) -> None:
     if expires_at is not None and expires_at <= now:
         detail = "失效时刻须在现在之后"
         raise InvalidRequestError(detail, faults=[Fault("/body/expires_at", "not_later", detail)])
+
+
+def _kept(shown: AccountRead | KeyRead | KeyIssued) -> dict[str, Any]:
+    """What the audit trail keeps of an account or a key: all that is shown of it but the secret and its use."""
+    kept = shown.model_dump(mode="json", exclude={"code", "key", "key_id", "last_used_at"})
+    if isinstance(shown, AccountRead):
+        kept["grants"] = [held.text for held in shown.grants]
+    return kept
 
 
 def _held(grant: Grant) -> HeldRole:

@@ -29,7 +29,6 @@ from app.services.reader import Reader
 from app.services.submission_reads import received
 from app.services.submissions import (
     FORBIDDEN,
-    About,
     Cleared,
     Report,
     Taken,
@@ -41,7 +40,7 @@ from app.services.submissions import (
 )
 from app.services.units import unit_named
 
-__all__ = ["create_submission", "create_submissions", "get_form", "put_form", "status_of"]
+__all__ = ["create_submission", "create_submissions", "get_form", "put_form", "put_together", "status_of"]
 
 
 class _Result(TypedDict):
@@ -90,7 +89,9 @@ async def create_submissions(
     return _written(accepted, results)
 
 
-async def get_form(reader: Reader, unit: str, period: str, known: Known, *, caller: Caller) -> Rendered:
+async def get_form(
+    reader: Reader, trail: Database, unit: str, period: str, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """Every task that a unit owes a report on for a period, with its submission or null.
 
     Raises:
@@ -100,11 +101,19 @@ async def get_form(reader: Reader, unit: str, period: str, known: Known, *, call
     """
     named = await unit_named(reader, unit, scope=None, at="/path")
     code = parsed_period(period, "/path/period").code
-    return render(await submission_reads.read_form(reader, named, code, caller), known)
+    return render(await submission_reads.read_form(reader, trail, named, code, now=now, caller=caller), known)
 
 
 async def put_form(
-    db: Database, reader: Reader, unit: str, period: str, form: FormWrite, *, now: datetime, caller: Caller
+    db: Database,
+    reader: Reader,
+    unit: str,
+    period: str,
+    form: FormWrite,
+    *,
+    intake: Intake,
+    now: datetime,
+    caller: Caller,
 ) -> bytes:
     """Take the form of a unit in as a whole: drafts and returned reports are replaced, new ones created.
 
@@ -119,22 +128,20 @@ async def put_form(
     parsed_period(period, "/path/period")
     _refuse_repeated([line.task for line in form.items])
     reports = [Report(line.task, unit, period, form.submit, line, now, caller) for line in form.items]
-    concerned = await about(db, reports)
-    if any(row["unit_id"] is None for row, _ in concerned):
+    taken = await intake.take_form(reports)
+    if any(one.about["unit_id"] is None for one in taken):
         # Named by a task of no plan, the unit may be found all the same.
         named = await unit_named(reader, unit, scope=None, at="/path")
         reports = [report._replace(unit=named["code"]) for report in reports]
-        concerned = await about(db, reports)
+        taken = await intake.take_form(reports)
+    if all(one.id is not None for one in taken):
+        return _written(len(taken), [_result(index, one) for index, one in enumerate(taken)])
     # Before anything is told of what is there already.
-    _refuse_others(reports, concerned)
-    editable = [index for index, (row, _) in enumerate(concerned) if _is_editable(row["state"])]
-    if not editable:
-        taken = await take_known(db, reports, concerned, atomic=True)
+    _refuse_others(reports, taken)
+    if not any(_is_editable(one.about["state"]) for one in taken):
         _refuse_form(taken, range(len(taken)))
-        results = [_result(index, one) for index, one in enumerate(taken)]
-    else:
-        async with db.transaction() as whole:
-            results = await _put_together(whole, reports, form, concerned, editable, now=now)
+    async with db.transaction() as whole:
+        results = await put_together(whole, reports, form, now=now)
     return _written(len(results), results)
 
 
@@ -142,17 +149,15 @@ def _is_editable(state: str | None) -> bool:
     return state is not None and SubmissionAction.EDIT in allowed(SubmissionState(state))
 
 
-async def _put_together(
-    db: Database,
-    reports: Sequence[Report],
-    form: FormWrite,
-    concerned: Sequence[About],
-    editable: Sequence[int],
-    *,
-    now: datetime,
-) -> list[_Result]:
-    """New reports taken in and older ones replaced, in one transaction."""
+async def put_together(db: Database, reports: Sequence[Report], form: FormWrite, *, now: datetime) -> list[_Result]:
+    """Take new reports in and replace older ones, in the transaction of ``db``, which an error leaves to be undone.
+
+    Raises:
+        AppError: as for :func:`put_form`.
+    """
     results: dict[int, _Result] = {}
+    concerned = await about(db, reports)
+    editable = [index for index, (row, _) in enumerate(concerned) if _is_editable(row["state"])]
     fresh = [index for index in range(len(reports)) if index not in set(editable)]
     if fresh:
         taken = await take_known(
@@ -178,11 +183,12 @@ async def _put_together(
     return [results[index] for index in sorted(results)]
 
 
-def _refuse_others(reports: Sequence[Report], concerned: Sequence[About]) -> None:
+def _refuse_others(reports: Sequence[Report], taken: Sequence[Taken]) -> None:
     cleared: Cleared = {}
-    for report, (row, _) in zip(reports, concerned, strict=True):
-        if row["unit_id"] is not None and not is_cleared(report.caller, report.task, row["unit"], cleared):
-            raise forbidden(report.caller.actor, Capability.REPORT, row["unit_name"])
+    for report, one in zip(reports, taken, strict=True):
+        unit = one.about["unit"]
+        if unit is not None and not is_cleared(report.caller, report.task, unit, cleared):
+            raise forbidden(report.caller.actor, Capability.REPORT, one.about["unit_name"])
 
 
 def _refuse_repeated(tasks: Sequence[str]) -> None:
@@ -227,7 +233,7 @@ def _result(index: int, taken: Taken, *, dry_run: bool = False) -> _Result:
         "status": status_of(taken, dry_run=dry_run),
         "id": taken.id or taken.existing,
         "warnings": taken.warnings,
-        "errors": [fault.shown() for fault in taken.faults],
+        "errors": [fault.shown() for fault in taken.faults] if taken.faults else (),
     }
 
 
@@ -240,9 +246,9 @@ def _written(accepted: int, results: Sequence[_Result]) -> bytes:
 
 def status_of(result: Taken, *, dry_run: bool) -> int:
     """The status that a request for one report alone would have been answered with."""
+    if not result.faults:
+        return 200 if dry_run or result.id is None else 201
     if any(fault.code == FORBIDDEN for fault in result.faults):
         return 403
-    if result.faults:
-        already = result.existing is not None or any(fault.code == "already_reported" for fault in result.faults)
-        return 409 if already else 422
-    return 200 if dry_run or result.id is None else 201
+    already = result.existing is not None or any(fault.code == "already_reported" for fault in result.faults)
+    return 409 if already else 422

@@ -11,7 +11,7 @@ from app.errors import ForbiddenError, UnauthenticatedError
 from app.security.addresses import Address, Network, client_address
 from app.security.bearer import challenge
 
-__all__ = ["Caller", "Origin", "Public", "forbidden"]
+__all__ = ["Caller", "Origin", "Public", "by_command", "forbidden"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,11 @@ class Caller:
     def sees(self, subject: Subject) -> bool:
         """Whether a row of progress may be read."""
         return self.visibility.admits(subject)
+
+
+def by_command(name: str) -> Caller:
+    """Whoever runs a command of ``liuzhang`` on the machine itself: nobody whom the service could tell, and no role."""
+    return Caller(Actor(f"command:{name}", f"命令 liuzhang {name}"))
 
 
 def forbidden(actor: Actor, capability: Capability, what: str = "") -> ForbiddenError:

@@ -12,8 +12,6 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-import orjson
-
 from app.db import Database
 from app.domain.permissions import Capability
 from app.domain.workflow import SubmissionAction, allowed
@@ -22,7 +20,7 @@ from app.files.columns import Column
 from app.files.tables import Entry, Marker, Table, entries, open_table
 from app.schemas.file import FormFileWriteQuery, SubmissionFileQuery
 from app.schemas.submission import FormLine, FormWrite, SubmissionCreate, SubmissionRead
-from app.services.batches import put_form, status_of
+from app.services.batches import put_together, status_of
 from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
 from app.services.file_rows import Draft, FileAnswer, Result, Upload, draft_of, measures_of
@@ -65,7 +63,7 @@ async def put_form_file(
     now: datetime,
     caller: Caller,
 ) -> bytes:
-    """Take a filled-in form in, as :func:`~app.services.batches.put_form` does, and say of each row what became of it.
+    """Take a filled-in form in, as the form of a unit is, and say of each row what became of it.
 
     Tasks that are not filled in are left alone, and so are those reported already that are as they were reported, so
     that a form may be handed in twice. The answer is the JSON of a :class:`~app.schemas.file.FileRead`.
@@ -78,7 +76,7 @@ async def put_form_file(
     """
     named = await unit_named(reader, unit, scope=None, at="/path")
     code = parsed_period(period, "/path/period").code
-    shown = await read_form(reader, named, code, caller)
+    shown = await read_form(reader, db, named, code, now=now, caller=caller)
     if shown.items and not is_cleared(caller, shown.items[0].task, named["code"], {}):
         raise forbidden(caller.actor, Capability.REPORT, named["name"])
     table, found = await asyncio.to_thread(_read_form, upload)
@@ -105,12 +103,13 @@ async def put_form_file(
         form = FormWrite(items=[line], submit=query.submit)
         try:
             async with within.transaction() as apart:
-                written = await put_form(apart, reader, named["code"], code, form, now=now, caller=caller)
+                report = Report(line.task, named["code"], code, query.submit, line, now, caller)
+                (taken,) = await put_together(apart, [report], form, now=now)
         except AppError as error:
             result.refuse(error, "/body/items/0")
         else:
-            (one,) = orjson.loads(written)["results"]
-            result.status, result.id, result.warnings = one["status"], one["id"], one["warnings"]
+            result.status, result.warnings = taken["status"], taken["warnings"]
+            result.id = str(taken["id"])
 
     if query.atomic:
         async with _undone_if(db, lambda: answer.is_undone) as whole:

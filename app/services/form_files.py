@@ -3,13 +3,14 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import ARRAY, Text, any_, bindparam, select, text
 
 from app.clock import SHANGHAI
-from app.db import Query
+from app.db import Database, Query
 from app.domain.deadlines import deadline_text
 from app.domain.periods import Period
 from app.domain.plan import AssignmentRole, Operator, plan_of
@@ -66,7 +67,15 @@ _LAST = Query(
 
 
 async def get_form_file(
-    reader: Reader, unit: str, period: str, query: FormFileQuery, known: Known, *, caller: Caller
+    reader: Reader,
+    trail: Database,
+    unit: str,
+    period: str,
+    *,
+    query: FormFileQuery,
+    known: Known,
+    now: datetime,
+    caller: Caller,
 ) -> tuple[Rendered, str]:
     """The form of a unit to be filled in, and the name of the file.
 
@@ -77,7 +86,7 @@ async def get_form_file(
     """
     named = await unit_named(reader, unit, scope=None, at="/path")
     of = parsed_period(period, "/path/period")
-    shown = await read_form(reader, named, of.code, caller)
+    shown = await read_form(reader, trail, named, of.code, now=now, caller=caller)
     form = await _form(reader, named, of, shown)
     # Of two files with the same content no byte need be the same: a workbook holds when it was made.
     etag = tag_of(f"{query.format} {form}".encode())

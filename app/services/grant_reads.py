@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Text, bindparam, cast, select
+from sqlalchemy import DateTime, bindparam, select
 
 from app.models import Extension, Plan, Rule, Task, Unit, Waiver
 from app.pagination import Listing, Page, Statement
@@ -19,10 +19,9 @@ __all__ = ["list_extensions", "list_waivers"]
 
 
 def _listing(grant: type[Extension | Waiver], decision: Any) -> Listing:
-    key = cast(grant.id, Text)
     columns: Statement = (
         select(
-            key.label("sort_key"),
+            grant.id.label("sort_key"),
             grant.id,
             Rule.code.label("rule"),
             Plan.code.label("plan"),
@@ -44,8 +43,8 @@ def _listing(grant: type[Extension | Waiver], decision: Any) -> Listing:
     )
     return Listing(
         statement=columns,
-        key=key,
-        sorts={"id": key},
+        key=grant.id,
+        sorts={"id": grant.id},
         conditions={
             "rule": Rule.code == bindparam("rule"),
             "plan": Rule.plan_id == key_of(Plan, "plan"),

@@ -1,41 +1,51 @@
-"""Reports that come one by one, taken in together: whoever waits shares the statements and the commit of those beside.
+"""Reports and forms that come one by one, taken in together: whoever waits shares statements and commit with others.
 
-Under load a commit for each report is what a rush costs most. While one group is on its way to the database the next
-gathers, so that nobody waits for others when there are none; every report has its own answer, given after its commit.
+Under load a commit for each is what a rush costs most. While one group is on its way to the database the next gathers,
+so that nobody waits for others when there are none; each has its own answer, given after its commit.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeVar
 
 import asyncpg
 
 from app.db import Database
-from app.services.submissions import Report, Taken, take
+from app.services.submissions import Report, SpoiledError, Taken, take, take_forms
 
 __all__ = ["Intake"]
 
 # Of one process: while one group is written, another is looked up.
-_GROUPS_AT_ONCE = 2
-_MOST_IN_A_GROUP = 100
+_GROUPS_AT_ONCE: Final = 2
+_MOST_SINGLE_REPORTS: Final = 100
+_MOST_REPORTS_OF_FORMS: Final = 500
+
+GivenT = TypeVar("GivenT")
+DoneT = TypeVar("DoneT")
+_Group = list[tuple[GivenT, asyncio.Future[DoneT]]]
 
 
-_Group: TypeAlias = list[tuple[Report, asyncio.Future[Taken]]]
+class _Gathering(Generic[GivenT, DoneT]):
+    """What arrives together is done in one go."""
 
-
-class Intake:
-    """Takes single reports in, those that arrive together in one go."""
-
-    def __init__(self, db: Database) -> None:
-        """Write on ``db``, a pool."""
-        self._db = db
-        self._waiting: _Group = []
+    def __init__(
+        self,
+        do: Callable[[Sequence[GivenT]], Awaitable[Sequence[DoneT]]],
+        *,
+        size: Callable[[GivenT], int],
+        most: int,
+    ) -> None:
+        """Let ``do`` do all of a group or none of it; no group is larger than ``most``, unless it is one alone."""
+        self._do = do
+        self._size = size
+        self._most = most
+        self._waiting: _Group[GivenT, DoneT] = []
         self._running: set[asyncio.Task[None]] = set()
 
-    async def take(self, report: Report) -> Taken:
-        """What became of the report, once it is committed or refused; raises what the database raised."""
-        answer: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
-        self._waiting.append((report, answer))
+    async def done(self, given: GivenT) -> DoneT:
+        """What became of ``given``; raises what doing it raised."""
+        answer: asyncio.Future[DoneT] = asyncio.get_running_loop().create_future()
+        self._waiting.append((given, answer))
         if len(self._running) < _GROUPS_AT_ONCE:
             group = asyncio.create_task(self._run())
             self._running.add(group)
@@ -44,38 +54,69 @@ class Intake:
 
     async def _run(self) -> None:
         while self._waiting:
-            group, self._waiting = self._waiting[:_MOST_IN_A_GROUP], self._waiting[_MOST_IN_A_GROUP:]
+            group = self._next()
             try:
-                taken = await take(self._db, [report for report, _ in group])
-            except asyncpg.PostgresError as error:
+                done = await self._do([given for given, _ in group])
+            except (asyncpg.PostgresError, SpoiledError) as error:
                 await self._apart(group, error)
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait
                 _fail(group, error)
             else:
-                _tell(group, taken)
+                _tell(group, done)
 
-    async def _apart(self, group: _Group, error: asyncpg.PostgresError) -> None:
-        """One report must not spoil the others: each is tried alone."""
+    def _next(self) -> _Group[GivenT, DoneT]:
+        count, size = 1, self._size(self._waiting[0][0])
+        for given, _ in self._waiting[1:]:
+            size += self._size(given)
+            if size > self._most:
+                break
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
+
+    async def _apart(self, group: _Group[GivenT, DoneT], error: Exception) -> None:
+        """One must not spoil the others: each is tried alone."""
         if len(group) == 1:
             _fail(group, error)
             return
         for one in group:
             try:
-                taken = await take(self._db, [one[0]])
+                done = await self._do([one[0]])
             except Exception as alone:  # noqa: BLE001 - it belongs to the one who waits
                 _fail([one], alone)
             else:
-                _tell([one], taken)
+                _tell([one], done)
 
 
-def _tell(group: _Group, taken: Sequence[Taken]) -> None:
-    for (_, answer), result in zip(group, taken, strict=True):
+class Intake:
+    """Takes single reports and whole forms in, those that arrive together in one go."""
+
+    def __init__(self, db: Database) -> None:
+        """Write on ``db``, a pool."""
+        self._reports = _Gathering[Report, Taken](
+            lambda reports: take(db, reports), size=lambda _: 1, most=_MOST_SINGLE_REPORTS
+        )
+        self._forms = _Gathering[Sequence[Report], Sequence[Taken]](
+            lambda forms: take_forms(db, forms), size=len, most=_MOST_REPORTS_OF_FORMS
+        )
+
+    async def take(self, report: Report) -> Taken:
+        """What became of the report, once it is committed or refused; raises what the database raised."""
+        return await self._reports.done(report)
+
+    async def take_form(self, reports: Sequence[Report]) -> Sequence[Taken]:
+        """What became of the reports of a form, of which all are committed or none; raises what the database raised."""
+        return await self._forms.done(reports)
+
+
+def _tell(group: _Group[GivenT, DoneT], done: Sequence[DoneT]) -> None:
+    for (_, answer), result in zip(group, done, strict=True):
         # Whoever has hung up meanwhile has been taken in all the same.
         if not answer.done():
             answer.set_result(result)
 
 
-def _fail(group: _Group, error: Exception) -> None:
+def _fail(group: _Group[GivenT, DoneT], error: Exception) -> None:
     for _, answer in group:
         if not answer.done():
             answer.set_exception(error)

@@ -1,13 +1,15 @@
 """Materials received, and counted against what a period asks for."""
 
+import hashlib
 from datetime import datetime
 from typing import Any
 
 import uuid_utils.compat
-from sqlalchemy import Text, Uuid, bindparam, cast, select, text
+from sqlalchemy import Uuid, bindparam, select, text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.audit import AuditAction
 from app.domain.periods import period_of
 from app.domain.permissions import Capability, Subject, may_file_material
 from app.domain.plan import Frequency, RuleKind
@@ -16,6 +18,7 @@ from app.models import Material, Plan, Rule, Unit
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.material import MaterialCreate, MaterialPage, MaterialQuery, MaterialRead, MaterialReceipt
+from app.services.audit import Act, record
 from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period, rule_in_force
 from app.services.reader import Reader, equal_to, key_of, page_request
@@ -24,10 +27,9 @@ from app.services.visible_rows import seen_conditions, seen_filter
 
 __all__ = ["list_materials", "receive_material"]
 
-_KEY = cast(Material.id, Text)
 _COLUMNS: Statement = (
     select(
-        _KEY.label("sort_key"),
+        Material.id.label("sort_key"),
         Material.id,
         Rule.code.label("rule"),
         Plan.code.label("plan"),
@@ -44,8 +46,8 @@ _COLUMNS: Statement = (
 )
 _LISTING = Listing(
     statement=_COLUMNS,
-    key=_KEY,
-    sorts={"id": _KEY},
+    key=Material.id,
+    sorts={"id": Material.id},
     conditions={
         "rule": Rule.code == bindparam("rule"),
         "plan": Rule.plan_id == key_of(Plan, "plan"),
@@ -122,6 +124,14 @@ async def receive_material(
     required = int(rule.schedule(period)["minimum_count"])
     if received >= required:
         await db.fetch(_FILE, **here, now=now)
+    after = {
+        "rule": rule.code,
+        "period": period.code,
+        "title": request.title,
+        "content_hash": hashlib.sha256(request.content.encode()).hexdigest(),
+    }
+    act = Act(AuditAction.MATERIAL_CREATE, str(identity), rule.plan, named["code"], after=after)
+    await record(db, caller, [act], now=now)
     row = await db.fetch_row(_BY_ID, id=identity)
     return MaterialReceipt(**dict(_material(row)), received=received, required=required)
 

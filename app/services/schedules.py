@@ -9,6 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, and_, any_, bindparam, or_, select, te
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.audit import AuditAction
 from app.domain.owing import reporters
 from app.domain.permissions import Capability, Subject, may_set_schedule
 from app.domain.plan import AssignmentRole, UnitKind, battle_of, plan_of
@@ -19,6 +20,7 @@ from app.rendering import Known, Rendered, exact, render
 from app.schemas.base import AsOfQuery
 from app.schemas.schedule import SchedulePoint, ScheduleQuery, ScheduleWrite, TaskSchedulesRead, UnitScheduleRead
 from app.schemas.task import UnitRef
+from app.services.audit import Act, record
 from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
 from app.services.obligations import brackets_of_tasks
@@ -162,7 +164,11 @@ async def put_schedule(
         from_percents=[stretch.from_percent for stretch in course],
         to_percents=[stretch.to_percent for stretch in course],
     )
-    shown = _shown(code, UnitRef(unit=row["code"], name=row["name"]), version, points, reason=wanted.reason, set_at=now)
+    before, unit_ref = _schedule(code, row), UnitRef(unit=row["code"], name=row["name"])
+    shown = _shown(code, unit_ref, version, points, reason=wanted.reason, set_at=now)
+    said = [one.model_dump(mode="json", include={"version", "points", "reason"}) for one in (before, shown)]
+    act = Act(AuditAction.SCHEDULE_SET, code, plan_of(code), row["code"], *said)
+    await record(db, caller, [act], now=now)
     return render(shown, Known.parse(None))
 
 

@@ -4,7 +4,7 @@ One submission or five hundred cost the same round trips: one query locks them, 
 statement takes the step with all of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,8 +14,10 @@ import orjson
 from sqlalchemy import text
 
 from app.db import Database, Query
+from app.domain.audit import AuditAction
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, may_certify, may_report, may_return
+from app.domain.plan import plan_of
 from app.domain.roles import Role
 from app.domain.workflow import SubmissionAction, SubmissionState, apply
 from app.domain.workflow import WrongStepError as WrongStep
@@ -32,6 +34,7 @@ from app.schemas.submission import (
     SubmissionRead,
     SubmitStep,
 )
+from app.services.audit import Act, record
 from app.services.caller import Caller, forbidden
 from app.services.reader import Reader
 from app.services.report_checks import (
@@ -164,6 +167,10 @@ _KEEP_CONTENT = Query(
 """)
 )
 Answer = tuple[SubmissionRead, str]
+# What an edit overwrites, and no revision keeps.
+_OVERWRITTEN = {
+    *("stage", "percent_complete", "progress", "problems", "next_steps", "as_of", "observations", "content_hash"),
+}
 
 
 async def edit_submission(
@@ -180,9 +187,13 @@ async def edit_submission(
     """
     case = await _own_case(db, identity, match, caller)
     to_state = _to_state(case, SubmissionAction.EDIT)
+    before, _ = await read_submission(db, identity, caller)
     await _keep_content(db, case, report, revision=case["revision"], submitted_at=None, now=now)
     await _take_step(db, [case], SubmissionAction.EDIT, to_state, now=now)
-    return await read_submission(db, identity, caller)
+    after, etag = await read_submission(db, identity, caller)
+    said = [shown.model_dump(mode="json", include=_OVERWRITTEN) for shown in (before, after)]
+    await record(db, caller, [_act(case, SubmissionAction.EDIT, to_state, *said)], now=now)
+    return after, etag
 
 
 async def submit_submission(
@@ -198,6 +209,8 @@ async def submit_submission(
     to_state = _to_state(case, SubmissionAction.SUBMIT)
     _refuse_locked(case, now)
     await _take_step(db, [case], SubmissionAction.SUBMIT, to_state, now=now, reason=step.reason)
+    act = _act(case, SubmissionAction.SUBMIT, to_state, after={"reason": step.reason})
+    await record(db, caller, [act], now=now)
     return await read_submission(db, identity, caller)
 
 
@@ -253,10 +266,12 @@ async def correct_submission(
         to_state = apply(to_state, SubmissionAction.SUBMIT)
     revision = case["revision"] + 1
     submitted_at = now if correction.submit else None
-    await _keep_content(db, case, correction, revision=revision, submitted_at=submitted_at, now=now)
+    content_hash = await _keep_content(db, case, correction, revision=revision, submitted_at=submitted_at, now=now)
     await _take_step(
         db, [case], SubmissionAction.CORRECT, to_state, now=now, reason=correction.reason, revision=revision
     )
+    after = {"revision": revision, "reason": correction.reason, "content_hash": content_hash}
+    await record(db, caller, [_act(case, SubmissionAction.CORRECT, to_state, after=after)], now=now)
     return await read_submission(db, identity, caller)
 
 
@@ -301,6 +316,11 @@ async def certify_many(
             actor=actor["id"],
             reason=request.reason,
         )
+        after = {"by": actor["code"], "reason": request.reason}
+        acts = [
+            _act(case, SubmissionAction.CERTIFY, SubmissionState.CERTIFIED, after=after) for case in confirmed.values()
+        ]
+        await record(db, caller, acts, now=now)
     return BatchRead(accepted=len(confirmed), refused=len(results) - len(confirmed), results=results)
 
 
@@ -363,6 +383,8 @@ async def _judge(
     to_state = _to_state(case, action)
     _refuse_certifier(case, actor)
     await _take_step(db, [case], action, to_state, now=now, actor=actor["id"], reason=step.reason)
+    act = _act(case, action, to_state, after={"by": actor["code"], "reason": step.reason})
+    await record(db, caller, [act], now=now)
     return await read_submission(db, identity, caller)
 
 
@@ -399,8 +421,8 @@ def _refuse_certifier(case: Any, unit: Any) -> None:
 
 async def _keep_content(
     db: Database, case: Any, report: ReportWrite, *, revision: int, submitted_at: datetime | None, now: datetime
-) -> None:
-    """Write what a revision says, checked; it takes the place of what it said before."""
+) -> str:
+    """Write what a revision says, checked; it takes the place of what it said before. Its content hash."""
     codes = [observation.target for observation in report.observations]
     here = {
         "task": case["task_id"],
@@ -424,6 +446,26 @@ async def _keep_content(
         submitted_at=submitted_at,
         now=now,
         content=orjson.dumps(content).decode(),
+    )
+    return content["content_hash"]
+
+
+def _act(
+    case: Any,
+    action: SubmissionAction,
+    to_state: SubmissionState,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> Act:
+    """What a step did to a submission, as the audit trail keeps it: its state, and whatever else is said."""
+    was = {"state": case["state"], "revision": case["revision"]}
+    return Act(
+        AuditAction(f"submission.{action}"),
+        str(case["id"]),
+        plan_of(case["task"]),
+        case["unit"],
+        before={**was, **(before or {})},
+        after={**was, "state": to_state, **(after or {})},
     )
 
 

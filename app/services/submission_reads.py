@@ -50,6 +50,7 @@ from app.schemas.submission import (
 from app.schemas.task import UnitRef
 from app.services.caller import Caller
 from app.services.deadlines import parsed_period
+from app.services.draft_reads import note_drafts
 from app.services.reader import Reader, decoded, equal_to, key_of, page_request
 from app.services.submissions import Report, Taken
 from app.services.units import resolve_unit
@@ -106,7 +107,7 @@ _CERTIFIERS = case(
 )
 _COLUMNS: Statement = (
     select(
-        cast(Submission.id, Text).label("sort_key"),
+        Submission.id.label("sort_key"),
         Submission.id,
         Submission.version,
         Task.code.label("task"),
@@ -142,11 +143,10 @@ _COLUMNS: Statement = (
     .join(Plan, Plan.id == Submission.plan_id)
     .join(Battle, Battle.id == Submission.battle_id)
 )
-_KEY = cast(Submission.id, Text)
 _LISTING = Listing(
     statement=_COLUMNS,
-    key=_KEY,
-    sorts={"id": _KEY},
+    key=Submission.id,
+    sorts={"id": Submission.id},
     conditions={
         "plan": Submission.plan_id == key_of(Plan, "plan"),
         "battle": Submission.battle_id == key_of(Battle, "battle"),
@@ -251,13 +251,15 @@ async def read_submission(db: Database, identity: UUID, caller: Caller) -> tuple
     return shown, etag_of(identity, row["version"], shown.allowed_actions)
 
 
-async def get_submission(reader: Reader, identity: UUID, known: Known, *, caller: Caller) -> Rendered:
+async def get_submission(
+    reader: Reader, trail: Database, identity: UUID, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """One submission.
 
     Raises:
         NotFoundError: there is none of this id that the caller may see.
     """
-    row = await _visible(reader, identity, caller)
+    row = await _visible(reader, trail, identity, now=now, caller=caller)
     shown = _submission(row, caller)
     etag = etag_of(identity, row["version"], shown.allowed_actions)
     if etag in known:
@@ -265,11 +267,17 @@ async def get_submission(reader: Reader, identity: UUID, known: Known, *, caller
     return Rendered(etag, render(shown, Known(frozenset())).body)
 
 
-async def _visible(reader: Reader, identity: UUID, caller: Caller) -> Any:
+async def _visible(reader: Reader, trail: Database, identity: UUID, *, now: datetime, caller: Caller) -> Any:
+    """A submission that the caller may see; that they have seen it is put down where it has to be."""
     row = await reader.pool.fetch_row(_BY_ID, id=identity)
     if row is None or not caller.sees(subject_of(row)):
         raise missing(identity)
+    await _note([row], trail, now=now, caller=caller)
     return row
+
+
+async def _note(rows: Iterable[Any], trail: Database, *, now: datetime, caller: Caller) -> None:
+    await note_drafts(trail, [(str(row["id"]), subject_of(row)) for row in rows], now=now, caller=caller)
 
 
 def subject_of(row: Any) -> Subject:
@@ -283,7 +291,9 @@ def missing(identity: UUID) -> NotFoundError:
     return NotFoundError(f"没有进度报送 {identity}")
 
 
-async def list_submissions(reader: Reader, query: SubmissionQuery, known: Known, *, caller: Caller) -> Rendered:
+async def list_submissions(
+    reader: Reader, trail: Database, query: SubmissionQuery, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """One page of the submissions that the caller may see, oldest first.
 
     Raises:
@@ -298,11 +308,14 @@ async def list_submissions(reader: Reader, query: SubmissionQuery, known: Known,
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=scope)}
     filters |= seen_filter(caller.visibility, drafts=True)
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters)
+    await _note(page.rows, trail, now=now, caller=caller)
     items = [_submission(row, caller) for row in page.rows]
     return render(SubmissionPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
-async def read_form(reader: Reader, named: Any, period: str, caller: Caller) -> FormRead:
+async def read_form(
+    reader: Reader, trail: Database, named: Any, period: str, *, now: datetime, caller: Caller
+) -> FormRead:
     """Every task that a unit owes a report on for a period, with its submission or null; those the caller may see.
 
     Raises:
@@ -317,11 +330,10 @@ async def read_form(reader: Reader, named: Any, period: str, caller: Caller) -> 
     if not owed and not (caller.visibility.everything or unit in {scope.unit for scope in caller.visibility.units}):
         raise NotFoundError(f"没有可查阅的{named['name']}月进度表")
     identities = [row["submission"] for row in owed if row["submission"] is not None]
-    submissions = {
-        row["id"]: _submission(row, caller)
-        for row in await reader.pool.fetch(_OF_FORM, ids=identities)
-        if caller.sees(subject_of(row))
-    }
+    found = await reader.pool.fetch(_OF_FORM, ids=identities)
+    seen = [row for row in found if caller.sees(subject_of(row))]
+    await _note(seen, trail, now=now, caller=caller)
+    submissions = {row["id"]: _submission(row, caller) for row in seen}
     return FormRead(
         unit=UnitRef(unit=named["code"], name=named["name"]),
         period=period,
@@ -337,13 +349,15 @@ async def read_form(reader: Reader, named: Any, period: str, caller: Caller) -> 
     )
 
 
-async def get_history(reader: Reader, identity: UUID, known: Known, *, caller: Caller) -> Rendered:
+async def get_history(
+    reader: Reader, trail: Database, identity: UUID, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """All revisions and steps of a submission.
 
     Raises:
         NotFoundError: there is none of this id that the caller may see.
     """
-    await _visible(reader, identity, caller)
+    await _visible(reader, trail, identity, now=now, caller=caller)
     revisions = await reader.pool.fetch(_REVISIONS, id=identity)
     steps = [
         StepRead.model_validate(
@@ -358,13 +372,15 @@ async def get_history(reader: Reader, identity: UUID, known: Known, *, caller: C
     return render(HistoryRead(id=identity, revisions=shown, steps=steps), known)
 
 
-async def get_receipt(reader: Reader, identity: UUID, known: Known, *, now: datetime, caller: Caller) -> Rendered:
+async def get_receipt(
+    reader: Reader, trail: Database, identity: UUID, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """What a unit shows in a dispute: what was received when, against which due instant, with which verdict.
 
     Raises:
         NotFoundError: there is none of this id that the caller may see.
     """
-    row = await _visible(reader, identity, caller)
+    row = await _visible(reader, trail, identity, now=now, caller=caller)
     owed = await reader.pool.fetch_row(_RECEIPT, id=identity)
     if owed is None:
         raise missing(identity)

@@ -6,13 +6,14 @@ complete in itself, so that nothing needs a transaction around it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
+from itertools import groupby, islice
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -22,6 +23,7 @@ from sqlalchemy import text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.audit import AuditAction
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject, may_report
 from app.domain.plan import plan_of
@@ -30,6 +32,7 @@ from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
+from app.services.audit import APPEND, AUDIT_COLUMNS, Act, Columns, columns_of, record
 from app.services.caller import Caller, forbidden
 from app.services.report_checks import (
     AIM,
@@ -48,12 +51,14 @@ __all__ = [
     "About",
     "Cleared",
     "Report",
+    "SpoiledError",
     "Taken",
     "about",
     "is_cleared",
     "refuse",
     "revision_of",
     "take",
+    "take_forms",
     "take_known",
 ]
 
@@ -62,7 +67,7 @@ __all__ = [
 _ABOUT = Query(
     text(f"""
     WITH named_tasks AS MATERIALIZED (
-        SELECT t.code, t.id, t.plan_id, t.battle_id, split_part(t.code, '-', 1) AS region,
+        SELECT t.code, t.id, t.plan_id, split_part(t.code, '-', 1) AS region,
                ARRAY(SELECT r.id FROM rules r WHERE r.plan_id = t.plan_id AND r.kind = 'reporting') AS rules,
                -- For few tasks has any unit given a schedule of its own.
                (SELECT true FROM progress_schedules y WHERE y.task_id = t.id LIMIT 1) AS scheduled
@@ -76,8 +81,7 @@ _ABOUT = Query(
         FROM targets g JOIN indicators i ON i.id = g.indicator_id WHERE g.code = ANY(CAST(:targets AS text[]))
     ), asked AS MATERIALIZED (
         -- A task's code begins with its region.
-        SELECT w.n - 1 AS n, w.unit, w.period, t.id AS task_id, t.plan_id, t.battle_id, t.rules, t.scheduled,
-               coalesce(t.region, '') AS region
+        SELECT w.n - 1 AS n, w.unit, w.period, t.id AS task_id, t.rules, t.scheduled, coalesce(t.region, '') AS region
         FROM unnest(CAST(:tasks AS text[]), CAST(:units AS text[]), CAST(:periods AS text[]))
              WITH ORDINALITY AS w(task, unit, period, n)
         LEFT JOIN named_tasks t ON t.code = w.task
@@ -91,19 +95,20 @@ _ABOUT = Query(
             OFFSET 0
         ) u
     ), owed AS MATERIALIZED (
-        SELECT w.n, w.period, w.task_id, w.plan_id, w.battle_id, w.scheduled, u.id AS unit_id, u.code AS unit,
-               u.name AS unit_name, o.*
+        SELECT w.n, w.period, w.task_id, w.scheduled, u.id AS unit_id, u.code AS unit, u.name AS unit_name, o.*
         FROM asked w LEFT JOIN named_units u ON u.named = w.unit AND u.region = w.region
         LEFT JOIN LATERAL (
-            SELECT o.id AS obligation_id, o.period_start, greatest(o.lock_at, o.effective_due_at) AS lock_at,
-                   o.rule_id, o.rule_version
+            SELECT o.id AS obligation_id, o.period_start, o.rule_id, o.rule_version,
+                   -- Of no use, and not read, while it lies ahead.
+                   CASE WHEN greatest(o.lock_at, o.effective_due_at) < CAST(:latest AS timestamptz)
+                        THEN greatest(o.lock_at, o.effective_due_at) END AS locked_at
             FROM obligations o
             WHERE o.unit_id = u.id AND o.rule_id = ANY(w.rules) AND o.period = w.period AND o.task_id = w.task_id
             LIMIT 1
         ) o ON true
     )
-    SELECT w.n, w.task_id, w.plan_id, w.battle_id, w.unit_id, w.unit, w.unit_name, w.obligation_id, w.period_start,
-           w.lock_at, l.limits, CASE WHEN w.scheduled THEN {points_of("w.task_id", "w.unit_id")} END AS points,
+    SELECT w.n, w.task_id, w.unit_id, w.unit, w.unit_name, w.obligation_id, w.locked_at, l.limits,
+           CASE WHEN w.scheduled THEN {points_of("w.task_id", "w.unit_id")} END AS points,
            s.id AS existing, s.state, q.percent_complete AS previous_percent, c.target, g.aim,
            CASE WHEN g.id IS NOT NULL THEN {
         previous_figure_of(
@@ -124,18 +129,19 @@ _ABOUT = Query(
     ORDER BY w.n
 """)  # noqa: S608 - of constants
 )
+# What a report is about is copied from its obligation; a plan that was loaded anew in between may have taken it back.
 _WRITE = """
-    WITH given AS (
-        SELECT g.* FROM json_to_recordset(CAST(:reports AS json)) AS g(
-            id uuid, task_id bigint, unit_id bigint, plan_id bigint, battle_id bigint, period text, period_start date,
-            obligation_id bigint, state text, at timestamptz, stage text, percent_complete numeric, progress text,
-            problems text, next_steps text, as_of timestamptz, warnings jsonb, content_hash text,
-            observations json)
+    WITH given AS MATERIALIZED (
+        SELECT g.*, o.task_id, o.plan_id, o.battle_id, o.period, o.period_start
+        FROM json_to_recordset(CAST(:reports AS json)) AS g(
+            id uuid, unit_id bigint, obligation_id bigint, state text, at timestamptz, stage text,
+            percent_complete numeric, progress text, problems text, next_steps text, as_of timestamptz, warnings jsonb,
+            content_hash text, observations json)
+        LEFT JOIN obligations o ON o.unit_id = g.unit_id AND o.id = g.obligation_id
     ), kept AS (
         INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision,
                                  version, created_at)
         SELECT task_id, id, unit_id, plan_id, battle_id, period, period_start, state, 1, 1, at FROM given
-        -- A plan that was loaded anew in between may have taken an obligation back.
         WHERE {owed}
         ORDER BY task_id, unit_id, period
         {conflict}
@@ -160,15 +166,22 @@ _WRITE = """
         UPDATE obligations o SET submitted_at = f.at
         FROM fresh f
         WHERE o.unit_id = f.unit_id AND o.id = f.obligation_id AND f.state = 'submitted' AND o.filed_at IS NULL
+        RETURNING o.id
+    ), audited AS (
+        -- When all is done that waits for others.
+        SELECT {append} FROM (SELECT count(*) AS n FROM owed) AS done WHERE done.n >= 0
     )
-    SELECT CAST(given.id AS text) AS id FROM given WHERE NOT EXISTS (SELECT FROM kept WHERE kept.id = given.id)
+    SELECT CAST(given.id AS text) AS id FROM given
+    WHERE (SELECT count(*) FROM audited) > 0 AND NOT EXISTS (SELECT FROM kept WHERE kept.id = given.id)
 """
+_AUDITED = APPEND.format(kept="ARRAY(SELECT CAST(kept.id AS text) FROM kept)")
 # Who comes second for one task, unit and period inserts nothing and is told so; all else follows from that row.
 _WRITE_EACH = Query(
     text(
         _WRITE.format(
-            owed="EXISTS (SELECT FROM obligations o WHERE o.unit_id = given.unit_id AND o.id = given.obligation_id)",
+            owed="task_id IS NOT NULL",
             conflict="ON CONFLICT (task_id, unit_id, period) DO NOTHING",
+            append=_AUDITED,
         )
     )
 )
@@ -176,9 +189,9 @@ _WRITE_EACH = Query(
 _WRITE_ALL = Query(
     text(
         _WRITE.format(
-            owed="(SELECT count(o.id) = count(*) FROM given g "
-            "LEFT JOIN obligations o ON o.unit_id = g.unit_id AND o.id = g.obligation_id)",
+            owed="NOT EXISTS (SELECT FROM given g WHERE g.task_id IS NULL)",
             conflict="",
+            append=_AUDITED,
         )
     )
 )
@@ -216,6 +229,19 @@ class Taken:
     existing: UUID | None = None
 
 
+# By their new ids: what is to become of reports, and what is written of them.
+class _Kept(NamedTuple):
+    """A report that is to be written: what is to become of it, and its rows."""
+
+    result: Taken
+    row: dict[str, Any]
+    report: Report
+
+
+# By the ids that they are to have.
+_Rows: TypeAlias = dict[str, _Kept]
+
+
 async def take(db: Database, reports: Sequence[Report], *, write: bool = True, atomic: bool = False) -> list[Taken]:
     """Take reports in, each with its own result; with ``atomic`` nothing is written unless all can be.
 
@@ -234,8 +260,53 @@ async def take_known(
     atomic: bool = False,
 ) -> list[Taken]:
     """As :func:`take`, for reports whose :func:`about` has been asked for."""
+    taken, rows = _examined(reports, concerned)
+    if not write or not rows or (atomic and len(rows) < len(reports)):
+        return taken
+    unwritten = await _write(db, rows, atomic=atomic)
+    for identity, kept in rows.items():
+        kept.result.id = None if identity in unwritten else identity
+    lost = [
+        index
+        for index, result in enumerate(taken)
+        if result.id is None and result.existing is None and (not result.faults or result.faults == [_ALREADY_REPORTED])
+    ]
+    if lost:
+        await _explain_lost(db, [reports[index] for index in lost], [taken[index] for index in lost], atomic=atomic)
+    return taken
+
+
+class SpoiledError(Exception):
+    """What was to be taken in together was not, for some of it is in the way of others; alone each can be tried."""
+
+
+async def take_forms(db: Database, forms: Sequence[Sequence[Report]]) -> list[list[Taken]]:
+    """Take whole forms in by the same statements, each as :func:`take` does with ``atomic``.
+
+    Raises:
+        SpoiledError: nothing was kept, because one of several was forestalled.
+    """
+    if len(forms) == 1:
+        return [await take(db, forms[0], atomic=True)]
+    concerned = iter(await about(db, [report for form in forms for report in form]))
+    taken: list[list[Taken]] = []
+    rows: _Rows = {}
+    for form in forms:
+        results, kept = _examined(form, list(islice(concerned, len(form))))
+        taken.append(results)
+        if len(kept) == len(form):
+            rows |= kept
+    if rows and await _write(db, rows, atomic=True):
+        raise SpoiledError
+    for identity, kept in rows.items():
+        kept.result.id = identity
+    return taken
+
+
+def _examined(reports: Sequence[Report], concerned: Sequence["About"]) -> tuple[list[Taken], _Rows]:
+    """What is to become of reports, and what is written of those that are not refused."""
     taken: list[Taken] = []
-    rows: dict[str, tuple[Taken, dict[str, Any]]] = {}
+    rows: _Rows = {}
     seen: set[tuple[int, int, str]] = set()
     cleared: Cleared = {}
     for report, (row, figures) in zip(reports, concerned, strict=True):
@@ -250,31 +321,38 @@ async def take_known(
         seen.add(key)
         result.warnings = warnings_of(report.said, parse_period(report.period), row, figures)
         identity = str(uuid_utils.uuid7())
-        rows[identity] = (result, _row(identity, report, result, figures))
-    if not write or not rows or (atomic and len(rows) < len(reports)):
-        return taken
-    unwritten = await _write(db, [row for _, row in rows.values()], atomic=atomic)
-    for identity, (result, _) in rows.items():
-        result.id = None if identity in unwritten else identity
-    lost = [
-        index
-        for index, result in enumerate(taken)
-        if result.id is None and result.existing is None and (not result.faults or result.faults == [_ALREADY_REPORTED])
-    ]
-    if lost:
-        await _explain_lost(db, [reports[index] for index in lost], [taken[index] for index in lost], atomic=atomic)
-    return taken
+        rows[identity] = _Kept(result, _row(identity, report, result, figures), report)
+    return taken, rows
 
 
-async def _write(db: Database, rows: list[dict[str, Any]], *, atomic: bool) -> set[str]:
-    """Write what can be; the ids of what could not."""
-    reports = orjson.dumps(rows).decode()
+async def _write(db: Database, rows: _Rows, *, atomic: bool) -> set[str]:
+    """Write what can be, and record it; the ids of what could not."""
+    reports = orjson.dumps([kept.row for kept in rows.values()]).decode()
+    acts = [(kept.report, _act(identity, kept.report, kept.result)) for identity, kept in rows.items()]
+    # Within a transaction there is more to come before acts may be put down.
+    columns = _together(acts if db.stands_alone else ())
+    unwritten = set(rows)
     if not atomic:
-        return {row["id"] for row in await db.fetch(_WRITE_EACH, reports=reports)}
-    with suppress(asyncpg.UniqueViolationError):
-        async with db.apart():
-            return {row["id"] for row in await db.fetch(_WRITE_ALL, reports=reports)}
-    return {row["id"] for row in rows}
+        unwritten = {row["id"] for row in await db.fetch(_WRITE_EACH, reports=reports, **columns)}
+    else:
+        with suppress(asyncpg.UniqueViolationError):
+            async with db.apart():
+                unwritten = {row["id"] for row in await db.fetch(_WRITE_ALL, reports=reports, **columns)}
+    if not db.stands_alone:
+        for report, act in acts:
+            if act.subject not in unwritten:
+                await record(db, report.caller, [act], now=report.at)
+    return unwritten
+
+
+def _together(acts: Iterable[tuple[Report, Act]]) -> Columns:
+    """What several callers did; neighbours of one caller and instant in one go."""
+    whole: Columns = {name: [] for name in AUDIT_COLUMNS}
+    for (_, now), group in groupby(acts, key=lambda one: (id(one[0].caller), one[0].at)):
+        pairs = list(group)
+        for name, values in columns_of(pairs[0][0].caller, [act for _, act in pairs], now).items():
+            whole[name] += values
+    return whole
 
 
 class About(NamedTuple):
@@ -298,6 +376,7 @@ async def about(db: Database, reports: Sequence[Report]) -> list[About]:
         periods=[report.period for report in reports],
         of=[number for number, _ in named],
         targets=[target for _, target in named],
+        latest=max(report.at for report in reports),
     )
     found: list[About] = []
     for row in rows:
@@ -395,10 +474,15 @@ def _not_owed(report: Report) -> Fault:
     return Fault("/body/period", "not_owed", detail)
 
 
+# The reports of a batch all come at the same instant.
 @lru_cache(maxsize=100)
 def _day_of(at: datetime) -> date:
-    """The day of an instant; the reports of a batch all come at the same."""
     return at.astimezone(SHANGHAI).date()
+
+
+@lru_cache(maxsize=100)
+def _written(at: datetime) -> str:
+    return at.isoformat()
 
 
 def is_cleared(caller: Caller, task: str, unit: str, cleared: Cleared) -> bool:
@@ -422,13 +506,29 @@ def _refusals(report: Report, about: Any, figures: Figures, cleared: Cleared) ->
         fault = Fault("/body/unit", FORBIDDEN, detail)
     elif about["obligation_id"] is None:
         fault = _not_owed(report)
-    elif about["period_start"] > _day_of(report.at):
+    elif parse_period(report.period).start > _day_of(report.at):
         fault = Fault("/body/period", "period_ahead", f"{report.period} 尚未开始")
-    elif report.at > about["lock_at"]:
+    elif about["locked_at"] is not None and report.at > about["locked_at"]:
         fault = Fault("/body/period", "locked", f"{report.period} 的补报期限已过,须先批准延期")
     else:
         return contradictions(report.said, about["task_id"], figures)
     return [fault]
+
+
+def _act(identity: str, report: Report, result: Taken) -> Act:
+    return Act(
+        AuditAction.SUBMISSION_CREATE,
+        identity,
+        plan_of(report.task),
+        result.about["unit"],
+        after={
+            "task": report.task,
+            "period": report.period,
+            "state": report.state,
+            "revision": 1,
+            "content_hash": result.content_hash,
+        },
+    )
 
 
 def _row(identity: str, report: Report, result: Taken, figures: Figures) -> dict[str, Any]:
@@ -444,12 +544,8 @@ def _row(identity: str, report: Report, result: Taken, figures: Figures) -> dict
     )
     result.content_hash = row["content_hash"]
     row["id"] = identity
-    row["at"] = report.at
+    row["at"] = _written(report.at)
     row["state"] = report.state
-    row["task_id"] = about["task_id"]
     row["unit_id"] = about["unit_id"]
-    row["plan_id"] = about["plan_id"]
-    row["battle_id"] = about["battle_id"]
     row["obligation_id"] = about["obligation_id"]
-    row["period_start"] = about["period_start"]
     return row

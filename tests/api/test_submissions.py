@@ -1,5 +1,6 @@
 """Progress submissions one at a time: what is taken in, what is refused and why, and every step after that."""
 
+import base64
 import hashlib
 import json
 from collections.abc import AsyncGenerator
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import asyncpg
 import httpx
+import orjson
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
@@ -32,6 +34,7 @@ INSURED, INSURERS = "431228-2023-6-1-5", "县医保局"
 CERTIFIER = "县统计局"
 FIRST = datetime(2023, 4, 10, 9, 0, tzinfo=SHANGHAI)
 REPORT: dict[str, Any] = {"task": FARM, "unit": FARMERS, "period": "2023-04", "stage": "in_progress"}
+NO_ID = "01900000-0000-7000-8000-000000000000"
 REPORT |= {"percent_complete": 30, "progress": "首批地块已开工", "observations": []}
 
 
@@ -816,6 +819,17 @@ async def test_a_wrong_filter_is_refused(archive: Desk, query: str) -> None:
     answer = await archive.send("GET", f"{SUBMISSIONS}?{query}")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == f"/query/{query.split('=', maxsplit=1)[0]}"
+
+
+@pytest.mark.parametrize(
+    "position",
+    [["id", "x", "x"], ["id", 1, 1], ["id", None, None], ["-id", NO_ID, NO_ID], ["id", NO_ID], {"id": NO_ID}],
+)
+async def test_a_cursor_that_the_list_did_not_give_out_is_refused(archive: Desk, position: Any) -> None:
+    cursor = base64.urlsafe_b64encode(orjson.dumps(position)).rstrip(b"=").decode()
+    answer = await archive.send("GET", f"{SUBMISSIONS}?cursor={cursor}")
+    assert answer.status_code == 422
+    assert answer.json()["type"].endswith("/problems/invalid-cursor")
 
 
 async def test_what_does_not_exist_is_not_found(counter: Desk) -> None:

@@ -1,4 +1,4 @@
-"""Reports that come one by one and are taken in together: each has its own answer, whatever becomes of the others."""
+"""Reports and forms that come one by one and are taken in together: each has its own answer, whatever the others'."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,7 +15,7 @@ from app.domain.roles import Actor, Grant, Role
 from app.schemas.submission import ReportWrite
 from app.services.caller import Caller
 from app.services.intake import Intake
-from app.services.submissions import Report, Taken
+from app.services.submissions import Report, Taken, take
 from tests.conftest import Clone, CountingDatabase
 
 NOW = datetime(2023, 6, 10, 9, 0, tzinfo=SHANGHAI)
@@ -71,9 +71,9 @@ async def desk(clone: Clone) -> AsyncGenerator[Desk]:
         desk = Desk(CountingDatabase(Database(pool)), await pool.fetch(OWED))
         yield desk
         # Nobody is left behind: who works still ends by itself, and no other comes after it.
-        working = [task for task in asyncio.all_tasks() if "Intake" in repr(task)]
+        working = [task for task in asyncio.all_tasks() if "services/intake.py" in repr(task)]
         await asyncio.wait_for(asyncio.gather(*working), 20)
-        assert not [task for task in asyncio.all_tasks() if "Intake" in repr(task)]
+        assert not [task for task in asyncio.all_tasks() if "services/intake.py" in repr(task)]
 
 
 async def test_reports_that_arrive_together_each_get_their_own_answer(desk: Desk) -> None:
@@ -178,3 +178,74 @@ async def test_one_that_waits_for_a_lock_does_not_hold_up_those_that_come_later(
         assert [answer.faults for answer in answers] == [[]] * len(others)
         assert not waiting.done()
     assert [fault.code for fault in (await waiting).faults] == ["already_reported"]
+
+
+def forms(desk: Desk) -> list[list[Report]]:
+    """The reports of the desk as the forms of their units."""
+    units = dict.fromkeys(one.unit for one in desk.reports)
+    return [[one for one in desk.reports if one.unit == unit] for unit in units]
+
+
+async def put(desk: Desk, *given: list[Report]) -> list[Any]:
+    """What became of forms that arrive together."""
+    return await asyncio.gather(*map(desk.intake.take_form, given), return_exceptions=True)
+
+
+def ids(form: list[Taken]) -> list[bool]:
+    return [one.id is not None for one in form]
+
+
+async def test_forms_that_arrive_together_share_statements_and_each_has_its_own_answer(desk: Desk) -> None:
+    given = forms(desk)
+    assert len(given) > 5
+    answers = await put(desk, *given)
+    assert [ids(answer) for answer in answers] == [[True] * len(form) for form in given]
+    assert [[one.about["unit"] for one in answer] for answer in answers] == [[one.unit for one in f] for f in given]
+    # All are there before the first is taken up.
+    assert len(desk.db.statements) == 2
+    assert await desk.kept() == names(*desk.reports)
+
+
+async def test_of_a_form_that_is_refused_nothing_is_kept_and_the_others_are(desk: Desk) -> None:
+    *others, bad = sorted(forms(desk), key=len)
+    assert len(bad) > 1
+    refused = [bad[0]._replace(period="2023-07"), *bad[1:]]
+    *answers, answer = await put(desk, *others, refused)
+    assert [fault.code for fault in answer[0].faults] == ["period_ahead"]
+    assert ids(answer) == [False] * len(bad)
+    assert all(all(ids(one)) for one in answers)
+    assert await desk.kept() == names(*desk.reports) - names(*bad)
+
+
+async def test_of_two_forms_of_a_unit_one_wins_whoever_comes_with_them(desk: Desk) -> None:
+    given = forms(desk)
+    answers = await put(desk, *given, *given)
+    for form, first, second in zip(given, answers, answers[len(given) :], strict=False):
+        assert sorted([ids(first), ids(second)]) == [[False] * len(form), [True] * len(form)]
+        won, lost = (first, second) if all(ids(first)) else (second, first)
+        assert [str(one.existing) for one in lost] == [one.id for one in won]
+    assert await desk.kept() == names(*desk.reports)
+
+
+async def test_a_form_that_another_process_forestalls_spoils_none_of_those_beside_it(desk: Desk) -> None:
+    first, second, *others = forms(desk)
+    reports = [*first, *second, *(one for form in others for one in form)]
+    async with desk.db._on.acquire() as elsewhere, elsewhere.transaction():
+        # Uncommitted: not seen by those who look things up, but in the way of those who write.
+        await take(Database(elsewhere), [others[0][0]])
+        putting = asyncio.create_task(put(desk, first, second, *others))
+        await asyncio.sleep(0.5)
+    answers = await asyncio.wait_for(putting, 20)
+    assert [all(ids(answer)) for answer in answers] == [True, True, False, *[True] * (len(others) - 1)]
+    assert [fault.code for fault in answers[2][0].faults] == ["already_reported"]
+    assert await desk.kept() == names(*reports) - names(*others[0][1:])
+
+
+async def test_of_a_form_sent_again_and_again_one_is_kept_however_many_groups_it_takes(desk: Desk) -> None:
+    """No group holds more than five hundred reports."""
+    form = desk.reports
+    copies = -(-1100 // len(form))
+    answers = await put(desk, *[form] * copies)
+    assert sum(all(ids(answer)) for answer in answers) == 1
+    assert sum(not any(ids(answer)) for answer in answers) == copies - 1
+    assert await desk.kept() == names(*form)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
 from app.db import create_engine
+from app.domain.audit import AuditAction
 from app.domain.deadlines import WaiverKind
 from app.domain.plan import (
     Accumulation,
@@ -42,6 +43,7 @@ Strings = list[tuple[str, ...]]
 CODES: dict[tuple[str, str], type[StrEnum]] = {
     ("account_grants", "role"): Role,
     ("anomalies", "kind"): AnomalyKind,
+    ("audit_entries", "action"): AuditAction,
     ("assignments", "role"): AssignmentRole,
     ("indicators", "accumulation"): Accumulation,
     ("indicators", "direction"): Direction,

@@ -1,6 +1,7 @@
 """The ``liuzhang`` command as people run it: real processes, ports and signals, and the PostgreSQL it starts."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -36,6 +37,7 @@ COMMANDS = {
     "seed",
     "check-seed",
     "audit-seed",
+    "audit-verify",
     "seed-schema",
     "openapi",
     "demo",
@@ -199,6 +201,26 @@ def test_an_account_made_by_the_command_is_one_of_the_service(home: Home) -> Non
     for wrong, told in (("boss", "没有角色"), ("reporter", "必须指明"), ("reporter:431228-nosuch", "没有单位")):
         refused = home.run("account", "create", "甲", "--grant", wrong)
         assert (refused.returncode, told in refused.stderr) == (1, True), refused.stderr
+
+
+def test_the_audit_trail_is_verified_by_the_command_and_a_flipped_byte_found(home: Home) -> None:
+    service = home.serve().ready()
+    whole = home.run("audit-verify")
+    assert (whole.returncode, "没有问题" in whole.stderr) == (0, True), whole.stderr
+    heads = whole.stdout.split()
+    assert [head.rpartition(":")[0] for head in heads] == ["431228:1", "service:2"]
+    noted = [part for head in heads for part in ("--anchor", head)]
+    assert home.run("audit-verify", *noted).returncode == 0
+    flip = "UPDATE audit_entries SET actor = overlay(actor PLACING 'X' FROM 1) WHERE chain = '431228'"
+    for statement in ("ALTER TABLE audit_entries DISABLE TRIGGER refuse_change", flip):
+        query(home.url, statement)
+    broken = home.run("audit-verify", "--json", *noted)
+    assert broken.returncode == 1
+    told = json.loads(broken.stdout)
+    assert told["count"] == 1
+    assert [(one["chain"], one["position"]) for one in told["findings"]] == [("431228", 1)]
+    assert "写法不对" in home.run("audit-verify", "--anchor", "431228:1").stderr
+    assert service.end() == 0
 
 
 def test_first_start_serves_what_it_prints_and_a_second_start_keeps_it(home: Home) -> None:
