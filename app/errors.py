@@ -18,6 +18,7 @@
     │   ├── InvalidCursorError 422  the cursor is not one of this list
     │   ├── UnknownUnitError   422  no unit of this code or name
     │   ├── UnknownReferenceError 422  a rule or period that does not exist, or a report that is not owed
+    │   ├── UnreadableFileError 422  a file that cannot be read as a form, or is not taken
     │   ├── AmbiguousError     422  a name or code means several things; they are listed
     │   └── KeyReusedError     422  the key of another request
     ├── RateLimitedError       429  more requests than the caller may make
@@ -60,9 +61,11 @@ __all__ = [
     "UnavailableError",
     "UnknownReferenceError",
     "UnknownUnitError",
+    "UnreadableFileError",
     "UnsupportedMediaError",
     "WrongStepError",
     "all_errors",
+    "unreadable",
 ]
 
 
@@ -267,6 +270,17 @@ class KeyReusedError(InvalidRequestError):
     remedy = "同一个键只能用来重发同一请求;内容有改动的是新的请求,请换一个键(如新的 UUID)。"
 
 
+class UnreadableFileError(InvalidRequestError):
+    """A file that is no form, or has what is not taken."""
+
+    slug = "unreadable-file"
+    title = "无法读取文件"
+    remedy = (
+        "errors 的 code 与 detail 说明了原因。请用下载的表填写,保存为 XLSX,或保存为 CSV(UTF-8 或 GB18030);"
+        "其中不能有密码、宏、外部链接与合并的数据行。"
+    )
+
+
 class RateLimitedError(AppError):
     """The caller has made more requests than it may."""
 
@@ -318,6 +332,11 @@ class InternalError(AppError):
     status = 500
     title = "服务内部错误"
     remedy = "这是服务自身的错误,请把 instance(请求编号)告诉管理员。"
+
+
+def unreadable(code: str, detail: str) -> UnreadableFileError:
+    """The refusal of a whole file for one reason."""
+    return UnreadableFileError(detail, faults=[Fault("/body", code, detail)])
 
 
 def all_errors() -> list[type[AppError]]:

@@ -26,6 +26,7 @@ from app.routers import (
     changes,
     deadlines,
     docs,
+    files,
     health,
     materials,
     plans,
@@ -63,6 +64,7 @@ ROUTES = (
     tasks,
     units,
     submissions,
+    files,
     targets,
     deadlines,
     agenda,
@@ -93,6 +95,11 @@ class State(TypedDict):
     sender: Sender
     environment: str
     idempotency_lifetime: timedelta
+    # How many files are read at once: each takes memory, and a connection.
+    files: asyncio.Semaphore
+
+
+FILES_AT_ONCE = 2
 
 
 def _settle() -> None:
@@ -202,6 +209,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
                 "sender": sender,
                 "environment": settings.environment,
                 "idempotency_lifetime": timedelta(seconds=settings.idempotency_lifetime),
+                "files": asyncio.Semaphore(FILES_AT_ONCE),
             }
 
     app = FastAPI(

@@ -103,7 +103,7 @@ class CorsMiddleware(CORSMiddleware):
                 *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"),
             ),
             expose_headers=(
-                *("ETag", "Idempotency-Replayed", "Location"),
+                *("Content-Disposition", "ETag", "Idempotency-Replayed", "Location"),
                 *("RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"),
             ),
         )

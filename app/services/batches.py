@@ -12,7 +12,7 @@ from app.domain.permissions import Capability
 from app.domain.progress import ReportWarning
 from app.domain.workflow import SubmissionAction, SubmissionState, allowed
 from app.errors import Fault, InvalidRequestError
-from app.rendering import Known, Rendered
+from app.rendering import Known, Rendered, render
 from app.schemas.submission import (
     FormLine,
     FormWrite,
@@ -40,7 +40,7 @@ from app.services.submissions import (
 )
 from app.services.units import unit_named
 
-__all__ = ["create_submission", "create_submissions", "get_form", "put_form"]
+__all__ = ["create_submission", "create_submissions", "get_form", "put_form", "put_together", "status_of"]
 
 
 class _Result(TypedDict):
@@ -101,7 +101,7 @@ async def get_form(
     """
     named = await unit_named(reader, unit, scope=None, at="/path")
     code = parsed_period(period, "/path/period").code
-    return await submission_reads.get_form(reader, trail, named, code, known, now=now, caller=caller)
+    return render(await submission_reads.read_form(reader, trail, named, code, now=now, caller=caller), known)
 
 
 async def put_form(
@@ -141,7 +141,7 @@ async def put_form(
     if not any(_is_editable(one.about["state"]) for one in taken):
         _refuse_form(taken, range(len(taken)))
     async with db.transaction() as whole:
-        results = await _put_together(whole, reports, form, now=now)
+        results = await put_together(whole, reports, form, now=now)
     return _written(len(results), results)
 
 
@@ -149,8 +149,12 @@ def _is_editable(state: str | None) -> bool:
     return state is not None and SubmissionAction.EDIT in allowed(SubmissionState(state))
 
 
-async def _put_together(db: Database, reports: Sequence[Report], form: FormWrite, *, now: datetime) -> list[_Result]:
-    """New reports taken in and older ones replaced, in one transaction."""
+async def put_together(db: Database, reports: Sequence[Report], form: FormWrite, *, now: datetime) -> list[_Result]:
+    """Take new reports in and replace older ones, in the transaction of ``db``, which an error leaves to be undone.
+
+    Raises:
+        AppError: as for :func:`put_form`.
+    """
     results: dict[int, _Result] = {}
     concerned = await about(db, reports)
     editable = [index for index, (row, _) in enumerate(concerned) if _is_editable(row["state"])]
@@ -226,7 +230,7 @@ def _of_item(index: int, faults: Sequence[Fault]) -> list[Fault]:
 def _result(index: int, taken: Taken, *, dry_run: bool = False) -> _Result:
     return {
         "index": index,
-        "status": _status(taken, dry_run=dry_run),
+        "status": status_of(taken, dry_run=dry_run),
         "id": taken.id or taken.existing,
         "warnings": taken.warnings,
         "errors": [fault.shown() for fault in taken.faults] if taken.faults else (),
@@ -240,7 +244,8 @@ def _written(accepted: int, results: Sequence[_Result]) -> bytes:
     return orjson.dumps(answer, default=str)
 
 
-def _status(result: Taken, *, dry_run: bool) -> int:
+def status_of(result: Taken, *, dry_run: bool) -> int:
+    """The status that a request for one report alone would have been answered with."""
     if not result.faults:
         return 200 if dry_run or result.id is None else 201
     if any(fault.code == FORBIDDEN for fault in result.faults):

@@ -57,13 +57,13 @@ from app.services.units import resolve_unit
 from app.services.visible_rows import seen_conditions, seen_filter
 
 __all__ = [
-    "get_form",
     "get_history",
     "get_receipt",
     "get_submission",
     "is_known",
     "list_submissions",
     "missing",
+    "read_form",
     "read_submission",
     "received",
     "subject_of",
@@ -313,9 +313,9 @@ async def list_submissions(
     return render(SubmissionPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
-async def get_form(
-    reader: Reader, trail: Database, named: Any, period: str, known: Known, *, now: datetime, caller: Caller
-) -> Rendered:
+async def read_form(
+    reader: Reader, trail: Database, named: Any, period: str, *, now: datetime, caller: Caller
+) -> FormRead:
     """Every task that a unit owes a report on for a period, with its submission or null; those the caller may see.
 
     Raises:
@@ -334,7 +334,7 @@ async def get_form(
     seen = [row for row in found if caller.sees(subject_of(row))]
     await _note(seen, trail, now=now, caller=caller)
     submissions = {row["id"]: _submission(row, caller) for row in seen}
-    form = FormRead(
+    return FormRead(
         unit=UnitRef(unit=named["code"], name=named["name"]),
         period=period,
         items=[
@@ -347,7 +347,6 @@ async def get_form(
             for row in owed
         ],
     )
-    return render(form, known)
 
 
 async def get_history(

@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "openapi.json"
+CONVENTIONS = ROOT / "docs" / "api.md"
 TYPESCRIPT = Path(__file__).parent / "clients"
 UNREACHABLE = re.compile(
     r"npm error (?:code|errno) (E(?:AI_AGAIN|CONN\w+|HOSTUNREACH|NET\w+|NOTFOUND|SOCKETTIMEDOUT|TIMEDOUT))\b"
@@ -58,7 +59,14 @@ def test_typescript(tmp_path: Path) -> None:
 def test_python(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     client_directory = tmp_path / "liuzhang_client"
     tools = Path(sys.executable).parent
-    options = ["--path", DOCUMENT, "--output-path", client_directory, "--meta", "none", "--fail-on-warning"]
+    config = tmp_path / "client.yaml"
+    documented = re.search(
+        r"^```yaml\n(project_name_override.*?)^```$", CONVENTIONS.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert documented is not None
+    config.write_text(documented[1], encoding="utf-8")
+    options = ["--path", DOCUMENT, "--config", config, "--output-path", client_directory, "--meta", "none"]
+    options.append("--fail-on-warning")
     # It formats what it made with the ruff beside it.
     generated = run(tools / "openapi-python-client", "generate", *options, cwd=tmp_path, path=tools)
     said = (generated.stdout.splitlines()[1:], generated.stderr)
