@@ -21,6 +21,7 @@ from app.routers import (
     agenda,
     anomalies,
     battles,
+    calendar_subscriptions,
     deadlines,
     docs,
     health,
@@ -66,6 +67,7 @@ ROUTES = (
     anomalies,
     search,
     accounts,
+    calendar_subscriptions,
 )
 
 

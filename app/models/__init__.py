@@ -4,6 +4,7 @@ from app.models.account import Account, AccountGrant, ApiKey
 from app.models.anomaly import Anomaly
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
+from app.models.calendar_subscription import CalendarSubscription
 from app.models.material import Material
 from app.models.obligation import ComplianceCount, Extension, Obligation, Waiver
 from app.models.plan import Plan, Region, SuperiorDocument
@@ -23,6 +24,7 @@ __all__ = [
     "Assignment",
     "Base",
     "Battle",
+    "CalendarSubscription",
     "Clause",
     "ComplianceCount",
     "Extension",

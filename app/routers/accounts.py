@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from app.deps import Reading, Writing, query_parameters, reading, writing
 from app.domain.permissions import Capability
 from app.errors import ConflictError, InvalidCursorError, NotFoundError, PreconditionError
-from app.routers.answers import answer, done, read_answers, step_answers, write_answers
+from app.routers.answers import answer, done, issued, read_answers, step_answers, write_answers
 from app.routers.bodies import JsonRoute
 from app.routers.matching import MatchDep
 from app.schemas.account import (
@@ -123,8 +123,7 @@ async def list_keys(
 )
 async def create_key(code: AccountCode, wanted: KeyCreate, taken: Managing) -> Response:
     """密钥全文只在这一次的答复中给出。"""
-    issued = await accounts.create_key(taken.db, code, wanted, taken.environment, now=taken.now)
-    return _issued(issued)
+    return issued(await accounts.create_key(taken.db, code, wanted, taken.environment, now=taken.now))
 
 
 @router.post(
@@ -136,8 +135,7 @@ async def create_key(code: AccountCode, wanted: KeyCreate, taken: Managing) -> R
 )
 async def rotate_key(code: AccountCode, key_id: KeyId, wanted: KeyRotate, taken: Managing) -> Response:
     """签发新密钥,网段不变;旧密钥在 overlap_seconds 之内仍可用,以便各处换用。"""
-    issued = await accounts.rotate_key(taken.db, code, key_id, wanted, taken.environment, now=taken.now)
-    return _issued(issued)
+    return issued(await accounts.rotate_key(taken.db, code, key_id, wanted, taken.environment, now=taken.now))
 
 
 @router.delete(
@@ -149,10 +147,3 @@ async def rotate_key(code: AccountCode, key_id: KeyId, wanted: KeyRotate, taken:
 async def revoke_key(code: AccountCode, key_id: KeyId, taken: Managing) -> Response:
     """几秒之内在各服务进程都不能用;重复吊销不改变首次的时刻。"""
     return done(await accounts.revoke_key(taken.db, code, key_id, now=taken.now))
-
-
-def _issued(issued: KeyIssued) -> Response:
-    response = done(issued, status=201)
-    # No proxy and no browser may keep what is shown once.
-    response.headers["Cache-Control"] = "no-store"
-    return response

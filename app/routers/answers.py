@@ -9,7 +9,7 @@ from app.errors import AppError, BadRequestError, InvalidRequestError, Unavailab
 from app.rendering import Rendered
 from app.schemas.problem import Problem
 
-__all__ = ["PROBLEM_JSON", "answer", "done", "problems", "read_answers", "step_answers", "write_answers"]
+__all__ = ["PROBLEM_JSON", "answer", "done", "issued", "problems", "read_answers", "step_answers", "write_answers"]
 
 PROBLEM_JSON = "application/problem+json"
 _ETAG: dict[str, Any] = {"ETag": {"description": "内容标识,用于 If-None-Match", "schema": {"type": "string"}}}
@@ -30,6 +30,13 @@ def done(
     headers = {name: value for name, value in (("ETag", etag), ("Location", location)) if value is not None}
     body = shown if isinstance(shown, bytes) else shown.__pydantic_serializer__.to_json(shown)
     return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def issued(shown: BaseModel, *, location: str | None = None) -> Response:
+    """A secret that was just made: shown once, and kept by no proxy and no browser."""
+    response = done(shown, status=201, location=location)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def problems(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:

@@ -28,7 +28,7 @@ from app.security.tokens import TokenError, TokenVerifier
 from app.services.caller import Caller, Origin, Public
 from app.services.reader import decoded
 
-__all__ = ["LIFETIME", "Identity", "Rules", "Source"]
+__all__ = ["GRANTS_HELD", "LIFETIME", "Identity", "Rules", "Source", "grants_held"]
 
 LIFETIME: Final = timedelta(seconds=5)
 """How long a key that was looked up is believed without looking again."""
@@ -38,13 +38,17 @@ MOST_KEPT: Final = 10_000
 
 _log = logging.getLogger("liuzhang.identity")
 
+GRANTS_HELD: Final = """
+    CAST((SELECT json_agg(json_build_array(g.role, g.plan, g.unit, g.battle) ORDER BY g.position)
+          FROM account_grants g WHERE g.account_id = a.id) AS text)
+"""
+"""The grants of an account ``a`` in a select, as :func:`grants_held` reads them."""
+
 _KEY = Query(
-    text("""
-    SELECT k.digest, k.expires_at, k.revoked_at, k.networks, a.code, a.name, a.disabled_at,
-           CAST((SELECT json_agg(json_build_array(g.role, g.plan, g.unit, g.battle) ORDER BY g.position)
-                 FROM account_grants g WHERE g.account_id = a.id) AS text) AS grants
+    text(f"""
+    SELECT k.digest, k.expires_at, k.revoked_at, k.networks, a.code, a.name, a.disabled_at, {GRANTS_HELD} AS grants
     FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.key_id = CAST(:key_id AS text)
-""")
+""")  # noqa: S608 - of constants
 )
 _NOTE_USE = Query(
     text("""
@@ -155,13 +159,10 @@ class Identity:
         if row is None:
             self._unknown[key_id] = now
             return None
-        grants = tuple(
-            Grant(Role(role), plan, unit, battle) for role, plan, unit, battle in decoded(row["grants"]) or ()
-        )
         refusal = "API 密钥已吊销,请换用新的密钥或请管理员重新签发" if row["revoked_at"] is not None else None
         if row["disabled_at"] is not None:
             refusal = "账号已停用,请联系管理员"
-        actor = Actor(f"account:{row['code']}", row["name"], grants)
+        actor = Actor(f"account:{row['code']}", row["name"], grants_held(row["grants"]))
         key = _Key(now, row["digest"], actor, row["networks"], row["expires_at"], refusal)
         self._known[key_id] = key
         return key
@@ -201,6 +202,11 @@ class Identity:
         """Wait until every use is written; before the pool is closed."""
         while self._noting:
             await asyncio.gather(*self._noting)
+
+
+def grants_held(listed: str | None) -> tuple[Grant, ...]:
+    """The grants that :data:`GRANTS_HELD` selected."""
+    return tuple(Grant(Role(role), plan, unit, battle) for role, plan, unit, battle in decoded(listed) or ())
 
 
 def _is_fresh(since: datetime, now: datetime) -> bool:

@@ -25,12 +25,14 @@ from app.domain.permissions import (
     may_grant_extension,
     may_grant_waiver,
     may_manage_accounts,
+    may_manage_subscription,
     may_read_plan,
     may_read_progress,
     may_read_self,
     may_report,
     may_return,
     may_set_schedule,
+    may_subscribe,
 )
 from app.domain.roles import ANONYMOUS, Actor, Role, parse_grant
 from app.main import create_app
@@ -76,6 +78,7 @@ class Hall:
     drafts: dict[str, str]
     account: str
     key_id: str
+    subscriptions: dict[str, str]
 
     async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = (
@@ -127,7 +130,13 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
             assert (await client.post("/api/v1/certifications", json=body, headers=judging)).json()["accepted"] == 2
             account = (await client.post("/api/v1/accounts", json={"name": "甲"}, headers=everything)).json()["code"]
             key = await client.post(f"/api/v1/accounts/{account}/keys", json={}, headers=everything)
-            yield Hall(client, keys, ids, drafts, account, key.json()["key_id"])
+            # Whose it is stands for the unit: the reporter's own, and another's.
+            subscriptions: dict[str, str] = {}
+            for unit, who in ((OWN, "reporter"), (OTHER, "everything")):
+                headers = {"Authorization": f"Bearer {keys.get(who) or KEYS[who]}"}
+                made = await client.post("/api/v1/calendar-subscriptions", json={"name": "手机"}, headers=headers)
+                subscriptions[unit] = made.json()["token_id"]
+            yield Hall(client, keys, ids, drafts, account, key.json()["key_id"], subscriptions)
 
 
 Body = Callable[[Hall, str], Any]
@@ -159,6 +168,7 @@ def at(path: str) -> Callable[[Hall, str], str]:
         task=TASKS[unit],
         account=hall.account,
         key=hall.key_id,
+        subscription=hall.subscriptions[unit],
     )
 
 
@@ -172,6 +182,10 @@ def reads(actor: Actor, unit: str) -> bool:
 
 def takes_part(actor: Actor, _: str) -> bool:
     return has_capability(actor, Capability.READ_PROGRESS)
+
+
+def has_subscriptions(actor: Actor, _: str) -> bool:
+    return has_capability(actor, Capability.MANAGE_SUBSCRIPTIONS)
 
 
 def plan(path: str) -> Row:
@@ -196,6 +210,11 @@ def step(name: str, body: Any, rule: Rule = lambda a, u: may_report(a, subject(u
 
 def certifies(actor: Actor, unit: str) -> bool:
     return may_certify(actor, subject(unit), CERTIFIER)
+
+
+def subscription(path: str) -> Row:
+    owners = {OWN: "account:reporter", OTHER: "account:another"}
+    return Row(at(path), lambda actor, unit: may_manage_subscription(actor, owners[unit]), refused=404)
 
 
 def manages(path: str, body: Any = None) -> Row:
@@ -305,6 +324,12 @@ ROWS: dict[str, Row] = {
         granted(kind="exempt"),
     ),
     "get_me": Row(at("/api/v1/me"), lambda actor, _: may_read_self(actor)),
+    "list_calendar_subscriptions": Row(at("/api/v1/calendar-subscriptions"), has_subscriptions),
+    "create_calendar_subscription": Row(
+        at("/api/v1/calendar-subscriptions"), lambda actor, _: may_subscribe(actor), lambda _, __: {"name": "手机"}
+    ),
+    "get_calendar_subscription": subscription("/api/v1/calendar-subscriptions/{subscription}"),
+    "revoke_calendar_subscription": subscription("/api/v1/calendar-subscriptions/{subscription}"),
     "list_accounts": manages("/api/v1/accounts"),
     "create_account": manages("/api/v1/accounts", {"name": "乙"}),
     "get_account": manages("/api/v1/accounts/{account}"),

@@ -22,7 +22,7 @@ from app.cli.serve import configure_logging
 from app.clock import SHANGHAI
 from app.main import create_app
 from app.protocol import LenientHttpProtocol
-from app.security.api_keys import issue_key
+from app.security.api_keys import FEED_TOKEN, issue_key
 from app.settings import Settings, SettingsError
 from tests.api.test_bodies import REPORT, connect, read_answer
 from tests.conftest import Clone, listening, serving
@@ -325,7 +325,8 @@ def log() -> Generator[io.StringIO]:
 
 def test_no_secret_is_logged_or_answered(database: str, log: io.StringIO) -> None:
     key = issue_key("prod").text
-    secret = key.split("_")[3]
+    feed = issue_key("prod", FEED_TOKEN).text
+    secrets = [text.split("_")[3] for text in (key, feed)]
     token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjMifQ.c2lnbmF0dXJlc2lnbmF0dXJl"
     app = create_app(Settings(database_url=database))
 
@@ -335,13 +336,15 @@ def test_no_secret_is_logged_or_answered(database: str, log: io.StringIO) -> Non
 
     answers = ""
     with listening(app) as address, httpx.Client(base_url=address, trust_env=False) as client:
-        for given in (key, token):
+        for given in (key, feed, token):
             header = {"Authorization": f"Bearer {given}"}
             for path in ("/api/v1/tasks", "/nothing", "/broken", "/health/ready"):
                 answers += client.get(path, headers=header).text
             for path in (
                 f"/api/v1/units/{given}",
                 f"/api/v1/tasks?unit={given}",
+                f"/api/v1/calendar.ics?token={given}",
+                f"/api/v1/calendar.ics?token={given}&token={given}&as_of={given}",
                 f"/api/v1/tasks?{given}=1",
                 f"/{given}",
             ):
@@ -356,7 +359,7 @@ def test_no_secret_is_logged_or_answered(database: str, log: io.StringIO) -> Non
     assert "could not use" in said
     assert "GET /nothing 404" in said
     for text in (said, answers):
-        assert secret not in text
+        assert not any(secret in text for secret in secrets)
         assert token.rsplit(".", 1)[1] not in text
 
 

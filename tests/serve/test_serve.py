@@ -214,7 +214,7 @@ def test_first_start_serves_what_it_prints_and_a_second_start_keeps_it(home: Hom
     for path in ("/api/v1/plans", "/docs", "/reference", "/openapi.json"):
         assert first.get(path).status_code == 200
     (key,) = re.findall(r"^管理员密钥 (lz_prod_\S+)$", first.stdout, re.MULTILINE)
-    assert me(first, key)["capabilities"] == ["read_plan", "manage_accounts", "read_self"]
+    assert me(first, key)["capabilities"] == ["read_plan", "manage_subscriptions", "manage_accounts", "read_self"]
     assert first.end() == 0
     second = home.serve().ready()
     assert "lz_" not in second.stdout
