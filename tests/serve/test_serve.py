@@ -1,6 +1,7 @@
 """The ``liuzhang`` command as people run it: real processes, ports and signals, and the PostgreSQL it starts."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from app.embedded_keeper import SERVER
 from app.version import VERSION
 from tests.conftest import Clone
 from tests.embedded.test_embedded import ROOT, Place, alive, children, query, unlocked
+from tests.test_docs import blocks
 
 COMMAND = Path(sys.executable).with_name("liuzhang")
 BOUND = 90
@@ -199,6 +201,29 @@ def test_an_account_made_by_the_command_is_one_of_the_service(home: Home) -> Non
     for wrong, told in (("boss", "没有角色"), ("reporter", "必须指明"), ("reporter:431228-nosuch", "没有单位")):
         refused = home.run("account", "create", "甲", "--grant", wrong)
         assert (refused.returncode, told in refused.stderr) == (1, True), refused.stderr
+
+
+def test_the_first_report_of_the_readme_is_taken_as_printed(home: Home) -> None:
+    """On a fresh system, its lines typed one after the other; only the address and where the command is differ."""
+    service = home.serve().ready()
+    shown = [
+        block.replace("http://127.0.0.1:8000", service.address).replace(".venv/bin/liuzhang", str(COMMAND))
+        for block in blocks("README.md", "bash")
+        if "account create" in block
+    ]
+    assert ["/extensions" in block for block in shown] == [True, False]
+    answers = []
+    for block in shown:
+        assert len(block.splitlines()) == 3
+        script = ["bash", "-euo", "pipefail", "-c", block]
+        environment = home.environment({"no_proxy": "*"})
+        typed = subprocess.run(
+            script, capture_output=True, text=True, cwd=home.base, env=environment, timeout=BOUND, check=False
+        )
+        assert typed.returncode == 0, typed.stderr
+        answers.append(json.loads(typed.stdout))
+    assert answers[0]["obligations"] == 3, answers[0]
+    assert (answers[1]["state"], answers[1]["unit"]["unit"]) == ("submitted", "431228-jyj"), answers[1]
 
 
 def test_first_start_serves_what_it_prints_and_a_second_start_keeps_it(home: Home) -> None:
