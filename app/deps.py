@@ -171,7 +171,8 @@ class _Feed(_Read[CalendarQuery]):
         if not tokens:
             return await super().__call__(request)
         if "authorization" in request.headers:
-            raise InvalidRequestError("token 与 Authorization 请求头只能用其一(RFC 6750)")
+            detail = "token 与 Authorization 请求头只能用其一(RFC 6750)"
+            raise InvalidRequestError(detail, faults=[Fault("/query/token", "two_credentials", detail)])
         state = request.state
         now = state.clock()
         subscription = await open_subscription(state.writes, tokens[0], state.environment, now=now)

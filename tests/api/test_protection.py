@@ -10,8 +10,6 @@ from base64 import b64encode
 from collections.abc import Generator
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
-from urllib.parse import quote
 
 import asyncpg
 import httpx
@@ -163,71 +161,6 @@ def test_a_path_that_plays_tricks_leads_nowhere(server: str, path: str) -> None:
     assert headers["content-type"] == "application/problem+json"
     assert problem["status"] == status
     assert "x-evil" not in headers
-
-
-INJECTIONS = [
-    *(
-        "' OR '1'='1",
-        "'; DROP TABLE plans; --",
-        '" OR 1=1 --',
-        "1 UNION SELECT version()",
-        "$1",
-        "%",
-        "\\",
-        "${7*7}",
-        "{{7*7}}",
-    ),
-    *(
-        "\r\nX-Evil: 1",
-        "\n",
-        "\x00",
-        "a" * 3000,
-        "\ufffd",
-        "🀄",
-        "-1",
-        "99999999999999999999",
-        "1e400",
-        "NaN",
-        "true",
-        "[]",
-        "{}",
-    ),
-]
-
-
-def parameters(document: dict[str, Any]) -> Generator[tuple[str, str, dict[str, Any]]]:
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            for parameter in operation.get("parameters", []):
-                yield method, path, parameter
-
-
-def test_nothing_can_be_injected_by_any_parameter(server: str, document: dict[str, Any]) -> None:
-    with httpx.Client(base_url=server, trust_env=False, timeout=30) as client:
-        plans = client.get("/api/v1/plans").json()
-        tried = 0
-        for method, path, parameter in parameters(document):
-            for text in INJECTIONS:
-                if parameter["in"] == "header" and (not text.isascii() or not text.isprintable()):
-                    continue
-                place, query, headers = path, "", {}
-                if parameter["in"] == "path":
-                    place = path.replace(f"{{{parameter['name']}}}", quote(text, safe=""))
-                elif parameter["in"] == "query":
-                    query = f"?{parameter['name']}={quote(text, safe='')}"
-                else:
-                    headers = {parameter["name"]: text}
-                place = re.sub(r"{\w+}", "431228-fgj", place)
-                content = {"json": {}} if method != "get" else {}
-                answer = client.request(method, f"{place}{query}", headers=headers, **content)
-                assert answer.status_code < 500, (method, path, parameter["name"], text, answer.text)
-                assert "x-evil" not in answer.headers
-                if answer.status_code >= 400:
-                    assert answer.json()["status"] == answer.status_code
-                    assert re.search(r"SELECT|asyncpg|syntax error|Traceback", answer.json()["title"]) is None
-                tried += 1
-        assert tried > 1000
-        assert client.get("/api/v1/plans").json() == plans
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nX: y\r\n"])
