@@ -24,6 +24,8 @@ from app.domain.permissions import Capability
 from app.errors import Fault, InvalidRequestError
 from app.observability import request_id_of
 from app.rendering import Known
+from app.schemas.agenda import CalendarQuery
+from app.services.calendar_subscriptions import open_subscription
 from app.services.caller import Caller
 from app.services.identity import Source
 from app.services.intake import Intake
@@ -36,6 +38,7 @@ __all__ = [
     "Taking",
     "Writing",
     "caller_of",
+    "feeding",
     "guard_of",
     "query_parameters",
     "reading",
@@ -167,6 +170,26 @@ class _Read(Guarded[QueryT]):
         return Reading(request.state.reader, request.state.writes, query, known, now, caller)
 
 
+class _Feed(_Read[CalendarQuery]):
+    """Takes the calendar up as a reading request, or by the token of a subscription in its address."""
+
+    async def __call__(self, request: Request) -> Reading[CalendarQuery]:
+        tokens = request.query_params.getlist("token")
+        if not tokens:
+            return await super().__call__(request)
+        if "authorization" in request.headers:
+            detail = "token 与 Authorization 请求头只能用其一(RFC 6750)"
+            raise InvalidRequestError(detail, faults=[Fault("/query/token", "two_credentials", detail)])
+        state = request.state
+        now = state.clock()
+        subscription = await open_subscription(state.writes, tokens[0], state.environment, now=now)
+        caller = Caller(subscription.actor, request_id=request_id_of(request.scope))
+        caller.demand(self.capability)
+        query = subscription.narrowed(_validated(self.model, request))
+        known = Known.parse(request.headers.get("if-none-match"))
+        return Reading(state.reader, state.writes, query, known, now, caller)
+
+
 class Changing(Guarded[QueryT]):
     """A dependency of an operation that changes something."""
 
@@ -206,6 +229,11 @@ class _Taker(Changing[QueryT]):
 def reading(model: type[BaseModel], capability: Capability) -> Any:
     """The dependency that gives a route its ``Reading[model]``."""
     return Depends(_Read(model, capability))
+
+
+def feeding(capability: Capability) -> Any:
+    """The dependency that gives a route its ``Reading[CalendarQuery]``, by a token in its query as well."""
+    return Depends(_Feed(CalendarQuery, capability))
 
 
 def writing(model: type[BaseModel], capability: Capability) -> Any:

@@ -23,6 +23,7 @@ from app.routers import (
     anomalies,
     audit,
     battles,
+    calendar_subscriptions,
     changes,
     deadlines,
     docs,
@@ -80,6 +81,7 @@ ROUTES = (
     audit,
     changes,
     webhooks,
+    calendar_subscriptions,
 )
 
 

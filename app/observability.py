@@ -18,7 +18,7 @@ __all__ = ["Metrics", "ObservabilityMiddleware", "request_id_of"]
 
 _log = logging.getLogger("liuzhang.access")
 # Not what begins as a key or token does: an id is logged and answered, and somebody may mistake one header for another.
-_ACCEPTABLE_ID = re.compile(r"(?!lz_|eyJ)[A-Za-z0-9._-]{8,128}")
+_ACCEPTABLE_ID = re.compile(r"(?!lz_|lzcal_|eyJ)[A-Za-z0-9._-]{8,128}")
 
 
 class Metrics:

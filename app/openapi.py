@@ -42,6 +42,10 @@ TAGS: list[dict[str, Any]] = [
         "name": "deadlines",
         "description": "期限与应报:谁应在何时前报什么,报了没有,迟了多久;可问过去任一时刻。",
     },
+    {
+        "name": "calendar-subscriptions",
+        "description": "日历订阅:手机与 Outlook 可以订阅的地址,令牌在地址中,只给出期限。",
+    },
     {"name": "materials", "description": "材料:工作信息(每月)与经验典型材料(每年),按篇数计入应报。"},
     {"name": "anomalies", "description": "原文疑点:错字、矛盾、重复、遗漏、表述不明与名称不一。"},
     {"name": "search", "description": "检索:按名称、别名、拼音、首字母或正文查找以上各类条目。"},

@@ -33,6 +33,7 @@ __all__ = [
     "may_grant_extension",
     "may_grant_waiver",
     "may_manage_accounts",
+    "may_manage_subscription",
     "may_manage_webhooks",
     "may_read_audit",
     "may_read_plan",
@@ -42,6 +43,7 @@ __all__ = [
     "may_return",
     "may_see_draft",
     "may_set_schedule",
+    "may_subscribe",
 ]
 
 
@@ -51,6 +53,8 @@ class Capability(Labelled):
     READ_PLAN = "read_plan", "查阅方案"
     READ_PROGRESS = "read_progress", "查阅进度"
     READ_DRAFT = "read_draft", "查看草稿"
+    SUBSCRIBE = "subscribe", "订阅期限日历"
+    MANAGE_SUBSCRIPTIONS = "manage_subscriptions", "查看与撤销日历订阅"
     REPORT = "report", "报送进度"
     FILE_MATERIAL = "file_material", "报送材料"
     SET_SCHEDULE = "set_schedule", "设定序时进度"
@@ -62,8 +66,8 @@ class Capability(Labelled):
     READ_SELF = "read_self", "查看本人身份"
 
 
-_EVERYONE = frozenset({Capability.READ_PLAN, Capability.READ_SELF})
-_READS = _EVERYONE | {Capability.READ_PROGRESS}
+_EVERYONE = frozenset({Capability.READ_PLAN, Capability.MANAGE_SUBSCRIPTIONS, Capability.READ_SELF})
+_READS = _EVERYONE | {Capability.READ_PROGRESS, Capability.SUBSCRIBE}
 _TOLD = _READS | {Capability.MANAGE_WEBHOOKS}
 
 ROLE_CAPABILITIES: Final[Mapping[Role, frozenset[Capability]]] = MappingProxyType(
@@ -141,6 +145,22 @@ def may_see_draft(actor: Actor, subject: Subject) -> bool:
     理由:没有报送的数不是单位的意见,上级和同级看到就等于已经报送;审计要能查清一个数是怎样改成的。
     """
     return any(_reads_drafts(grant, subject) for grant in actor.grants)
+
+
+def may_subscribe(actor: Actor) -> bool:
+    """能查阅进度的角色可以为自己订阅期限日历;订阅地址只给出期限,范围不超过本人当时的权限。
+
+    理由:手机和 Outlook 不能带凭证,只能把令牌放在地址里;地址容易外泄,所以不含任何进度。
+    """
+    return has_capability(actor, Capability.READ_PROGRESS)
+
+
+def may_manage_subscription(actor: Actor, owner: str) -> bool:
+    """订阅只有本人和管理员可以查看、撤销。
+
+    理由:地址外泄或人员离岗时,管理员要能停掉它;订阅里没有进度,看到也不涉及数。
+    """
+    return may_manage_accounts(actor) or (actor.id == owner and has_capability(actor, Capability.MANAGE_SUBSCRIPTIONS))
 
 
 def may_report(actor: Actor, subject: Subject) -> bool:
@@ -236,6 +256,8 @@ RULES: Final[Mapping[Capability, tuple[Callable[..., bool], ...]]] = MappingProx
         Capability.READ_PLAN: (may_read_plan,),
         Capability.READ_PROGRESS: (may_read_progress,),
         Capability.READ_DRAFT: (may_see_draft,),
+        Capability.SUBSCRIBE: (may_subscribe,),
+        Capability.MANAGE_SUBSCRIPTIONS: (may_manage_subscription,),
         Capability.REPORT: (may_report,),
         Capability.FILE_MATERIAL: (may_file_material,),
         Capability.SET_SCHEDULE: (may_set_schedule,),

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from app.middleware.bodies import BodyLimitMiddleware
 from app.middleware.headers import CorsMiddleware, HeadMiddleware, SecurityHeadersMiddleware
+from app.middleware.paths import PathMiddleware
 from app.middleware.rates import RateLimitMiddleware, ThrottledRates
 from app.middleware.timeouts import TimeoutMiddleware
 from app.security.addresses import Network
@@ -20,6 +21,7 @@ def add_middleware(app: FastAPI, settings: Settings, *, proxies: Sequence[Networ
     The body is counted last, when it is known that the request may come in at all; the rate is counted within CORS, so
     that a web page can read that it is refused; and the headers are set around all, so that every refusal has them.
     """
+    app.add_middleware(PathMiddleware)
     app.add_middleware(
         BodyLimitMiddleware,
         size=settings.max_body_size,

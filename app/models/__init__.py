@@ -5,6 +5,7 @@ from app.models.anomaly import Anomaly
 from app.models.audit import AuditEntry, AuditHead
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
+from app.models.calendar_subscription import CalendarSubscription
 from app.models.event import Event, OutboxEvent, RaisedReminder, ReminderProgress
 from app.models.idempotency import IdempotencyKey
 from app.models.material import Material
@@ -29,6 +30,7 @@ __all__ = [
     "AuditHead",
     "Base",
     "Battle",
+    "CalendarSubscription",
     "Clause",
     "ComplianceCount",
     "Event",

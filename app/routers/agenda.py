@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
 
-from app.deps import Reading, query_parameters, reading
+from app.deps import Reading, feeding, query_parameters, reading
 from app.domain.permissions import Capability
 from app.errors import AmbiguousError, InvalidCursorError, UnknownReferenceError, UnknownUnitError
 from app.routers.answers import answer, read_answers
@@ -50,12 +50,19 @@ async def list_deadlines(
     openapi_extra=query_parameters(CalendarQuery),
 )
 async def get_calendar(
-    taken: Annotated[Reading[CalendarQuery], reading(CalendarQuery, Capability.READ_PROGRESS)],
+    taken: Annotated[Reading[CalendarQuery], feeding(Capability.READ_PROGRESS)],
 ) -> Response:
     """供手机与 Outlook 订阅的 iCalendar:每条规则的每个报送期为一个日程,列出任务与接收单位,附两次提醒。
 
     日程占期限前的最后一小时;提醒在进入提醒期首日和到期当日的 9 时,全部报出后不再提醒,全部免报的不列。
     至多 1000 个日程,超出时留最晚的;跨多个总体方案时请用 unit 或 plan 限定。
+    手机与 Outlook 不能带请求头:先建立日历订阅(/api/v1/calendar-subscriptions),用它给出的带 token 的地址。
     例:`/api/v1/calendar.ics?unit=县教育局`
     """
-    return answer(await agenda.get_calendar(taken.reader, taken.query, taken.known, now=taken.now, caller=taken.caller))
+    response = answer(
+        await agenda.get_calendar(taken.reader, taken.query, taken.known, now=taken.now, caller=taken.caller)
+    )
+    if taken.query.token is not None:
+        # Nothing in the header says that it was given to an identity.
+        response.headers["Cache-Control"] = "private, no-cache"
+    return response

@@ -236,7 +236,7 @@ async def get_receipt(
     "/units/{code}/forms/{period}",
     summary="一个单位的月进度表",
     response_model=FormRead,
-    responses=read_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
+    responses=read_answers(NotFoundError, UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
 async def get_form(
     code: UnitFilter, period: PeriodCode, taken: Annotated[Reading[NoQuery], reading(NoQuery, Capability.READ_PROGRESS)]

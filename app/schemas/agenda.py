@@ -101,3 +101,10 @@ class CalendarQuery(BaseModel):
     rule: RuleCode | None = Field(default=None, description="只要该规则的")
     plan: PlanCode | None = Field(default=None, description="只要该总体方案的")
     as_of: AsOf = None
+    token: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=120,
+        pattern=r"^[0-9A-Za-z_]+$",
+        description="日历订阅的令牌(见 /api/v1/calendar-subscriptions),代替 Authorization 请求头;只给出期限",
+    )

@@ -1,4 +1,4 @@
-"""API keys: what scripts and other systems present as a bearer token.
+"""API keys: what scripts and other systems present as a bearer token; and in the same form the tokens of feeds.
 
 ::
 
@@ -8,6 +8,8 @@
     │  │    └ key id, 12 Base62 characters: public, names the key in lists and records
     │  └ environment, so that a key of the test system is told apart from a wrong one
     └ prefix, so that a leaked key is found by scanners
+
+A feed's token is written alike, with a prefix of its own (:data:`FEED_TOKEN`): neither is ever taken for the other.
 
 A double click selects the whole; there is no character that a shell, a URL or a header would change. The checksum is no
 secret and proves nothing: it tells a mistyped or truncated key, or a leaked string, without asking the database.
@@ -25,23 +27,26 @@ import secrets
 import string
 import zlib
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 __all__ = [
+    "API_KEY",
     "ENVIRONMENT",
+    "FEED_TOKEN",
     "ApiKeyError",
     "IssuedKey",
     "KeyChecksumError",
     "KeyEnvironmentError",
     "MalformedKeyError",
     "PresentedKey",
+    "SecretKind",
     "is_api_key",
     "issue_key",
     "key_matches",
     "parse_key",
 ]
 
-PREFIX: Final = "lz_"
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 KEY_ID_LENGTH: Final = 12
 SECRET_LENGTH: Final = 32
@@ -50,10 +55,17 @@ CHECKSUM_LENGTH: Final = 6
 # What the name of an environment may be; for the setting that gives it.
 ENVIRONMENT: Final = r"[a-z][a-z0-9]{0,15}"
 
-_KEY = re.compile(
-    rf"(?P<body>{PREFIX}(?P<environment>{ENVIRONMENT})_(?P<key_id>[0-9A-Za-z]{{{KEY_ID_LENGTH}}})"
-    rf"_[0-9A-Za-z]{{{SECRET_LENGTH}}})_(?P<checksum>[0-9A-Za-z]{{{CHECKSUM_LENGTH}}})"
-)
+
+@dataclass(frozen=True, slots=True)
+class SecretKind:
+    """What a secret opens: its prefix, and what people call it (Chinese)."""
+
+    prefix: str
+    name: str
+
+
+API_KEY: Final = SecretKind("lz_", "API 密钥")
+FEED_TOKEN: Final = SecretKind("lzcal_", "日历订阅令牌")
 
 
 class ApiKeyError(ValueError):
@@ -95,10 +107,10 @@ class PresentedKey:
 
 def is_api_key(text: str) -> bool:
     """Whether a bearer token means to be a key rather than a JWT, which begins with a Base64url ``{``."""
-    return text.startswith(PREFIX)
+    return text.startswith(API_KEY.prefix)
 
 
-def issue_key(environment: str) -> IssuedKey:
+def issue_key(environment: str, kind: SecretKind = API_KEY) -> IssuedKey:
     """Make a new key from the system's secure randomness.
 
     Raises:
@@ -107,12 +119,12 @@ def issue_key(environment: str) -> IssuedKey:
     if re.fullmatch(ENVIRONMENT, environment) is None:
         raise ValueError(f"环境名“{environment}”须为 1-16 个小写字母和数字,以字母开头")
     key_id = _random(KEY_ID_LENGTH)
-    body = f"{PREFIX}{environment}_{key_id}_{_random(SECRET_LENGTH)}"
+    body = f"{kind.prefix}{environment}_{key_id}_{_random(SECRET_LENGTH)}"
     text = f"{body}_{_checksum(body)}"
     return IssuedKey(key_id, _digest(text), text)
 
 
-def parse_key(text: str, environment: str) -> PresentedKey:
+def parse_key(text: str, environment: str, kind: SecretKind = API_KEY) -> PresentedKey:
     """Read a presented key of ``environment``.
 
     Raises:
@@ -120,14 +132,14 @@ def parse_key(text: str, environment: str) -> PresentedKey:
         KeyChecksumError: the checksum does not fit.
         KeyEnvironmentError: it is a key of another environment.
     """
-    found = _KEY.fullmatch(text)
+    found = _pattern(kind.prefix).fullmatch(text)
     if found is None:
-        raise MalformedKeyError("API 密钥的写法不对:应以 lz_ 开头,请完整复制签发时显示的密钥")
+        raise MalformedKeyError(f"{kind.name}的写法不对:应以 {kind.prefix} 开头,请完整复制签发时显示的全文")
     if _checksum(found["body"]) != found["checksum"]:
-        raise KeyChecksumError("API 密钥的校验位不符:可能有字符抄错或缺失,请完整复制签发时显示的密钥")
+        raise KeyChecksumError(f"{kind.name}的校验位不符:可能有字符抄错或缺失,请完整复制签发时显示的全文")
     if found["environment"] != environment:
         raise KeyEnvironmentError(
-            f"这是“{found['environment']}”环境的 API 密钥,本服务是“{environment}”环境,请使用本环境签发的密钥"
+            f"这是“{found['environment']}”环境的{kind.name},本服务是“{environment}”环境,请使用本环境签发的"
         )
     return PresentedKey(found["key_id"], _digest(text))
 
@@ -135,6 +147,14 @@ def parse_key(text: str, environment: str) -> PresentedKey:
 def key_matches(presented: PresentedKey, digest: bytes) -> bool:
     """Whether ``digest`` is the stored one of the presented key, in a time that does not tell how much of it fits."""
     return hmac.compare_digest(presented.digest, digest)
+
+
+@cache
+def _pattern(prefix: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"(?P<body>{prefix}(?P<environment>{ENVIRONMENT})_(?P<key_id>[0-9A-Za-z]{{{KEY_ID_LENGTH}}})"
+        rf"_[0-9A-Za-z]{{{SECRET_LENGTH}}})_(?P<checksum>[0-9A-Za-z]{{{CHECKSUM_LENGTH}}})"
+    )
 
 
 def _random(length: int) -> str:

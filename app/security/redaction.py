@@ -13,8 +13,8 @@ __all__ = ["RedactingFormatter", "redact"]
 HIDDEN = "…"
 
 _SECRETS = re.compile(
-    # A key of this service: environment and id stay, which are public and tell which key is to be revoked.
-    r"(?P<key>lz_[a-z][a-z0-9]{0,15}_[0-9A-Za-z]{12})_[0-9A-Za-z_]+"
+    # A key or feed token of this service: environment and id stay, which are public and tell which is to be revoked.
+    r"(?P<key>lz(?:cal)?_[a-z][a-z0-9]{0,15}_[0-9A-Za-z]{12})_[0-9A-Za-z_]+"
     # A JSON Web Token: Base64url of ``{"``, two dots.
     r"|eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"
     # What follows the scheme of an Authorization header, however the header is printed.
@@ -23,7 +23,7 @@ _SECRETS = re.compile(
     r"|(?P<account>[a-z][a-z0-9+]{2,20}://[^\s:/@]*:)[^\s/@]+(?=@)"
 )
 # What every secret of these shapes has in it: looking for these first makes a text without any cost next to nothing.
-_SIGNS = ("lz_", "eyJ", "://", "earer", "EARER", "asic", "ASIC")
+_SIGNS = ("lz_", "lzcal_", "eyJ", "://", "earer", "EARER", "asic", "ASIC")
 
 
 def redact(text: str) -> str:

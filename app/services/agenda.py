@@ -6,10 +6,10 @@ from functools import cache
 from typing import Any
 
 from asyncpg import Record
-from icalendar import Alarm, Calendar, Event, Timezone, vDuration
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     ColumnElement,
     Date,
     DateTime,
@@ -39,21 +39,18 @@ from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render, tag_of
 from app.schemas.agenda import CalendarQuery, DeadlinePage, DeadlineQuery, DeadlineRead, OutstandingRead
 from app.schemas.task import UnitRef
+from app.services.calendar_events import drawn_calendar
 from app.services.caller import Caller
 from app.services.deadlines import effective_due, status_at, was_waived
-from app.services.reader import Reader, decoded, equal_to, key_of, page_request
+from app.services.reader import Reader, equal_to, key_of, page_request
 from app.services.units import resolve_unit
 from app.services.visible_rows import seen_conditions, seen_filter
 
-__all__ = ["get_calendar", "list_deadlines"]
+__all__ = ["get_calendar", "list_deadlines", "refuse_unknown"]
 
 _HORIZON = timedelta(days=60)
 _MOST_SHOWN = 500
 _MOST_EVENTS = 1000
-_HOUR = timedelta(hours=1)
-_SECOND = timedelta(seconds=1)
-_MORNING = time(9, tzinfo=SHANGHAI)
-_REFRESH = timedelta(hours=6)
 _INSTANT = DateTime(timezone=True)
 _AS_OF = bindparam("as_of", type_=_INSTANT)
 _FILED = func.coalesce(Obligation.filed_at <= _AS_OF, literal(value=False))
@@ -165,7 +162,7 @@ async def list_deadlines(
     always = {"as_of": as_of, "since": since, "until": until}
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters, always=always)
     if not page.rows:
-        await _refuse_unknown(reader, query.rule, query.plan)
+        await refuse_unknown(reader, query.rule, query.plan)
     owing = await _outstanding(reader, page.rows, filters, as_of)
     items = [_deadline(row, shown, as_of) for row, shown in zip(page.rows, owing, strict=True)]
     answer = DeadlinePage(items=items, next_cursor=page.next_cursor, total=page.total)
@@ -186,18 +183,18 @@ def _span(query: DeadlineQuery, as_of: datetime) -> tuple[datetime, datetime]:
     return since, datetime.combine(max(last, date(1, 1, 2)), time.max, SHANGHAI)
 
 
-async def _refuse_unknown(reader: Reader, rule: str | None, plan: str | None) -> None:
-    """Where nothing was found, tell apart what holds nothing from what does not exist.
+async def refuse_unknown(reader: Reader, rule: str | None, plan: str | None, *, at: str = "/query") -> None:
+    """Tell apart what holds nothing from what does not exist; ``at`` is where both were given.
 
     Raises:
         UnknownReferenceError: no such plan, or no rule of this code has a schedule.
     """
     if plan is not None and not await reader.pool.fetch_value(_PLAN_KNOWN, plan=plan):
         detail = f"没有总体方案 {plan};可用 /api/v1/plans 查找"
-        raise UnknownReferenceError(detail, faults=[Fault("/query/plan", "unknown_plan", detail)])
+        raise UnknownReferenceError(detail, faults=[Fault(f"{at}/plan", "unknown_plan", detail)])
     if rule is not None and not await reader.pool.fetch_value(_RULE_KNOWN, rule=rule, plan=plan):
         detail = f"没有按期报送的规则 {rule};可用 /api/v1/rules 查找"
-        raise UnknownReferenceError(detail, faults=[Fault("/query/rule", "unknown_rule", detail)])
+        raise UnknownReferenceError(detail, faults=[Fault(f"{at}/rule", "unknown_rule", detail)])
 
 
 @cache
@@ -288,7 +285,11 @@ def _deadline(row: Record, outstanding: list[OutstandingRead], as_of: datetime) 
 
 @cache
 def _calendar_query(active: frozenset[str]) -> Query:
-    """One row for each rule and period of a plan that something is owed for; ``active`` are the filters in use."""
+    """One row for each rule and period of a plan that something is owed for; ``active`` are the filters in use.
+
+    Without ``tell_progress`` nothing is taken as filed, so that no part of a row says what is.
+    """
+    filed = and_(_FILED, bindparam("tell_progress", type_=Boolean))
     conditions = {
         "rule": Obligation.rule_id.in_(select(Rule.id).where(Rule.code == bindparam("rule"))),
         "plan": Obligation.plan_id == key_of(Plan, "plan"),
@@ -312,8 +313,8 @@ def _calendar_query(active: frozenset[str]) -> Query:
             Obligation.period,
             Obligation.provisional,
             effective_due().label("due_at"),
-            _FILED.label("filed"),
-            func.greatest(case((_FILED, Obligation.filed_at)), case((_EXTENDED, extended_at))).label("changed_at"),
+            filed.label("filed"),
+            func.greatest(case((filed, Obligation.filed_at)), case((_EXTENDED, extended_at))).label("changed_at"),
             cast(RuleVersion.schedule["remind_days"].as_string(), Integer).label("remind_days"),
             Unit.code.label("unit"),
             Unit.name.label("unit_name"),
@@ -372,6 +373,8 @@ async def get_calendar(
 ) -> Rendered:
     """The deadlines of a unit, or of anybody, as an iCalendar object that stays the same until its data changes.
 
+    Asked with a token it holds the due instants alone: not what is filed, by whom and for which task.
+
     Raises:
         UnknownReferenceError: no such rule or plan.
         UnknownUnitError, AmbiguousError: the unit means none or several.
@@ -384,117 +387,12 @@ async def get_calendar(
     seen = seen_filter(caller.visibility)
     asked = _calendar_query(frozenset(values) | frozenset(seen))
     values |= {name: value for condition in seen.values() for name, value in condition.items()}
-    rows = await reader.pool.fetch(asked, **values, as_of=query.as_of or now)
+    told = query.token is None
+    rows = await reader.pool.fetch(asked, **values, as_of=query.as_of or now, tell_progress=told)
     if not rows:
-        await _refuse_unknown(reader, query.rule, query.plan)
+        await refuse_unknown(reader, query.rule, query.plan)
     whose = unit["name"] if unit else query.plan or ""
     what = report_name(rows[0]["rule_name"]) if rows and query.rule else "报送"
-    calendar = _component(
-        Calendar,
-        {
-            "version": "2.0",
-            "prodid": "-//liuzhang//deadlines//ZH",
-            "calscale": "GREGORIAN",
-            "method": "PUBLISH",
-            "x-wr-calname": f"{whose}{what}期限",
-            "x-wr-timezone": SHANGHAI.key,
-            # The first is the standard's, the second Outlook's.
-            "refresh-interval": vDuration(_REFRESH, params={"VALUE": "DURATION"}),
-            "x-published-ttl": vDuration(_REFRESH),
-        },
-    )
-    calendar.add_component(_time_zone())
-    for row in reversed(rows):
-        calendar.add_component(_event(row, unit))
-    body: bytes = calendar.to_ical()
+    body = drawn_calendar(f"{whose}{what}期限", reversed(rows), unit, told=told)
     etag = tag_of(body)
     return Rendered(etag, None if etag in known else body, "text/calendar")
-
-
-def _component(kind: Any, properties: Mapping[str, Any]) -> Any:
-    component = kind()
-    for name, value in properties.items():
-        component.add(name, value)
-    return component
-
-
-@cache
-def _time_zone() -> Any:
-    """Shanghai since its last change of clocks, which no deadline lies before."""
-    zone: Any = Timezone.from_tzid(SHANGHAI.key, first_date=date(1992, 1, 1))
-    # It says until when the library has looked for changes.
-    zone.pop("COMMENT", None)
-    return zone
-
-
-def _event(row: Record, unit: Record | None) -> Any:
-    """The last hour before the due instant, in Shanghai's time.
-
-    Not an all-day event: such a one floats with the time zone of the device, cannot say that an extension ends at
-    noon, and its nine-o'clock reminder comes after its start, which Outlook does not take. Here both reminders lie
-    before the start, as every phone and Outlook want them, and the event ends exactly when the time is up, at 24:00
-    on the due day. It is shown as free time: a deadline keeps nobody from a meeting.
-    """
-    due_at: datetime = row["due_at"].astimezone(SHANGHAI)
-    # The last instant on time is a microsecond before midnight.
-    end = due_at.replace(microsecond=0) + _SECOND if due_at.microsecond else due_at
-    start = end - _HOUR
-    issued = datetime.combine(row["issued_on"], time.min, SHANGHAI)
-    changed = max(row["changed_at"] or issued, issued)
-    summary = f"{report_name(row['rule_name'])} {row['period']} 截止"
-    owed: list[dict[str, Any]] = decoded(row["owed"])
-    event = _component(
-        Event,
-        {
-            "uid": f"{row['rule']}-{row['period']}-{unit['code'] if unit else row['plan']}@liuzhang",
-            "dtstamp": changed,
-            "last-modified": changed,
-            "dtstart": start,
-            "dtend": end,
-            "summary": f"{summary}(暂定)" if row["provisional"] else summary,
-            "description": _description(row, owed, unit),
-            "transp": "TRANSPARENT",
-        },
-    )
-    if not all(item["filed"] for item in owed):
-        # The reminder days count the due day, and begin on the morning on which the report becomes due soon.
-        days = sorted({due_at.date() - timedelta(days=max(row["remind_days"] - 1, 0)), due_at.date()})
-        for day in days:
-            # An extension can end before nine.
-            before = min(datetime.combine(day, _MORNING) - start, timedelta())
-            alarm = {"action": "DISPLAY", "description": summary, "trigger": before}
-            event.add_component(_component(Alarm, alarm))
-    return event
-
-
-def _description(row: Record, owed: list[dict[str, Any]], unit: Record | None) -> str:
-    """Until when what is owed to whom, and for which tasks or by which units."""
-    who = unit["name"] if unit else ""
-    report, until = report_name(row["rule_name"]), deadline_text(row["due_at"], SHANGHAI)
-    lines = [f"{who}应于 {until}前报出 {row['period']} 的{report}"]
-    tasks = [item for item in owed if item["task"] is not None]
-    if tasks:
-        lines.append(f"任务({len(tasks)} 份):")
-        lines += [f"{item['task']} {item['title']}{_remark(item, row['due_at'], named=unit is None)}" for item in tasks]
-    general = [item for item in owed if item["task"] is None]
-    if general and unit is None:
-        lines.append(f"单位({len(general)} 个):")
-        lines.append("、".join(f"{item['unit']}{_remark(item, row['due_at'])}" for item in general))
-    elif general:
-        lines += [remark for item in general if (remark := _remark(item, row["due_at"]))]
-    if row["certifiers"]:
-        lines.append(f"评估认定:{row['certifiers']},认定后才算报出")
-    if row["receivers"]:
-        lines.append(f"送:{row['receivers']}")
-    return "\n".join(lines)
-
-
-def _remark(item: Mapping[str, Any], due_at: datetime, *, named: bool = False) -> str:
-    """Whose it is if it is to be ``named``, whether it is filed, and its own due instant if it has one."""
-    remarks: list[str] = [str(item["unit"])] if named else []
-    own = datetime.fromisoformat(item["due_at"])
-    if item["filed"]:
-        remarks.append("已报出")
-    elif own != due_at:
-        remarks.append(f"延至 {deadline_text(own, SHANGHAI)}")
-    return f"({','.join(remarks)})" if remarks else ""

@@ -28,7 +28,7 @@ from app.domain.roles import Actor
 from app.domain.visibility import Visibility, visible
 from app.security.outbound import Outcome
 from app.services.events import COLUMNS, MATCHING, event_of, head_of_stream, matching
-from app.services.identity import HELD, grants_in
+from app.services.identity import GRANTS_HELD, grants_held
 from app.services.webhooks import Sender
 
 __all__ = ["Dispatcher"]
@@ -48,7 +48,7 @@ _WAITING = Query(
 _WEBHOOK = Query(
     text(f"""
     SELECT w.id, w.url, w.types, w.plan, w.unit, w.secret_version, w.overlap_until, w.position, w.failures, w.retry_at,
-           a.code, a.name, a.disabled_at, {HELD} AS grants
+           a.code, a.name, a.disabled_at, {GRANTS_HELD} AS grants
     FROM webhooks w JOIN accounts a ON a.id = w.account_id WHERE w.id = :id AND w.state = 'active'
 """)  # noqa: S608 - of constants
 )
@@ -173,7 +173,7 @@ class Dispatcher:
             if webhook["disabled_at"] is not None:
                 await self._db.fetch(_PAUSE, id=identity, reason=PauseReason.ACCOUNT_DISABLED.value)
                 return
-            actor = Actor(f"account:{webhook['code']}", webhook["name"], grants_in(webhook["grants"]))
+            actor = Actor(f"account:{webhook['code']}", webhook["name"], grants_held(webhook["grants"]))
             seen = visible(actor, public=self._public)
             given = await self._give(webhook, seen, now)
             due = await self._due(webhook, now)

@@ -28,7 +28,7 @@ from app.security.tokens import TokenError, TokenVerifier
 from app.services.caller import Caller, Origin, Public
 from app.services.reader import decoded
 
-__all__ = ["HELD", "LIFETIME", "Identity", "Rules", "Source", "grants_in"]
+__all__ = ["GRANTS_HELD", "LIFETIME", "Identity", "Rules", "Source", "grants_held"]
 
 LIFETIME: Final = timedelta(seconds=5)
 """How long a key that was looked up is believed without looking again."""
@@ -38,15 +38,15 @@ MOST_KEPT: Final = 10_000
 
 _log = logging.getLogger("liuzhang.identity")
 
-HELD = """
+GRANTS_HELD: Final = """
     CAST((SELECT json_agg(json_build_array(g.role, g.plan, g.unit, g.battle) ORDER BY g.position)
           FROM account_grants g WHERE g.account_id = a.id) AS text)
 """
-"""The grants that the account ``a`` holds, for :func:`grants_in`."""
+"""The grants of an account ``a`` in a select, as :func:`grants_held` reads them."""
 
 _KEY = Query(
     text(f"""
-    SELECT k.digest, k.expires_at, k.revoked_at, k.networks, a.code, a.name, a.disabled_at, {HELD} AS grants
+    SELECT k.digest, k.expires_at, k.revoked_at, k.networks, a.code, a.name, a.disabled_at, {GRANTS_HELD} AS grants
     FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.key_id = CAST(:key_id AS text)
 """)  # noqa: S608 - of constants
 )
@@ -162,7 +162,7 @@ class Identity:
         refusal = "API 密钥已吊销,请换用新的密钥或请管理员重新签发" if row["revoked_at"] is not None else None
         if row["disabled_at"] is not None:
             refusal = "账号已停用,请联系管理员"
-        actor = Actor(f"account:{row['code']}", row["name"], grants_in(row["grants"]))
+        actor = Actor(f"account:{row['code']}", row["name"], grants_held(row["grants"]))
         key = _Key(now, row["digest"], actor, row["networks"], row["expires_at"], refusal)
         self._known[key_id] = key
         return key
@@ -204,9 +204,9 @@ class Identity:
             await asyncio.gather(*self._noting)
 
 
-def grants_in(held: str | None) -> tuple[Grant, ...]:
-    """The grants that :data:`HELD` selects."""
-    return tuple(Grant(Role(role), plan, unit, battle) for role, plan, unit, battle in decoded(held) or ())
+def grants_held(listed: str | None) -> tuple[Grant, ...]:
+    """The grants that :data:`GRANTS_HELD` selected."""
+    return tuple(Grant(Role(role), plan, unit, battle) for role, plan, unit, battle in decoded(listed) or ())
 
 
 def _is_fresh(since: datetime, now: datetime) -> bool:

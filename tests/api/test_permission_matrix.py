@@ -25,6 +25,7 @@ from app.domain.permissions import (
     may_grant_extension,
     may_grant_waiver,
     may_manage_accounts,
+    may_manage_subscription,
     may_manage_webhooks,
     may_read_audit,
     may_read_plan,
@@ -33,6 +34,7 @@ from app.domain.permissions import (
     may_report,
     may_return,
     may_set_schedule,
+    may_subscribe,
 )
 from app.domain.roles import ANONYMOUS, Actor, Role, parse_grant
 from app.main import create_app
@@ -80,6 +82,7 @@ class Hall:
     account: str
     key_id: str
     webhook: str
+    subscriptions: dict[str, str]
 
     async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = (
@@ -135,7 +138,13 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
             account = (await client.post("/api/v1/accounts", json={"name": "甲"}, headers=everything)).json()["code"]
             key = await client.post(f"/api/v1/accounts/{account}/keys", json={}, headers=everything)
             hooked = await client.post("/api/v1/webhooks", json={"url": "https://hooks.example/"}, headers=everything)
-            yield Hall(client, keys, ids, drafts, account, key.json()["key_id"], hooked.json()["id"])
+            # Whose it is stands for the unit: the reporter's own, and another's.
+            subscriptions: dict[str, str] = {}
+            for unit, who in ((OWN, "reporter"), (OTHER, "everything")):
+                headers = {"Authorization": f"Bearer {keys.get(who) or KEYS[who]}"}
+                made = await client.post("/api/v1/calendar-subscriptions", json={"name": "手机"}, headers=headers)
+                subscriptions[unit] = made.json()["token_id"]
+            yield Hall(client, keys, ids, drafts, account, key.json()["key_id"], hooked.json()["id"], subscriptions)
 
 
 Body = Callable[[Hall, str], Any]
@@ -168,6 +177,7 @@ def at(path: str) -> Callable[[Hall, str], str]:
         account=hall.account,
         key=hall.key_id,
         webhook=hall.webhook,
+        subscription=hall.subscriptions[unit],
     )
 
 
@@ -181,6 +191,10 @@ def reads(actor: Actor, unit: str) -> bool:
 
 def takes_part(actor: Actor, _: str) -> bool:
     return has_capability(actor, Capability.READ_PROGRESS)
+
+
+def has_subscriptions(actor: Actor, _: str) -> bool:
+    return has_capability(actor, Capability.MANAGE_SUBSCRIPTIONS)
 
 
 def plan(path: str) -> Row:
@@ -209,6 +223,11 @@ def step(name: str, body: Any, rule: Rule = lambda a, u: may_report(a, subject(u
 
 def certifies(actor: Actor, unit: str) -> bool:
     return may_certify(actor, subject(unit), CERTIFIER)
+
+
+def subscription(path: str) -> Row:
+    owners = {OWN: "account:reporter", OTHER: "account:another"}
+    return Row(at(path), lambda actor, unit: may_manage_subscription(actor, owners[unit]), refused=404)
 
 
 def manages(path: str, body: Any = None) -> Row:
@@ -353,6 +372,12 @@ ROWS: dict[str, Row] = {
     "get_me": Row(at("/api/v1/me"), lambda actor, _: may_read_self(actor)),
     "list_audit_entries": Row(at("/api/v1/audit?limit=1"), lambda actor, _: may_read_audit(actor)),
     "list_audit_heads": Row(at("/api/v1/audit/heads"), lambda actor, _: may_read_audit(actor)),
+    "list_calendar_subscriptions": Row(at("/api/v1/calendar-subscriptions"), has_subscriptions),
+    "create_calendar_subscription": Row(
+        at("/api/v1/calendar-subscriptions"), lambda actor, _: may_subscribe(actor), lambda _, __: {"name": "手机"}
+    ),
+    "get_calendar_subscription": subscription("/api/v1/calendar-subscriptions/{subscription}"),
+    "revoke_calendar_subscription": subscription("/api/v1/calendar-subscriptions/{subscription}"),
     "list_accounts": manages("/api/v1/accounts"),
     "create_account": manages("/api/v1/accounts", {"name": "乙"}),
     "get_account": manages("/api/v1/accounts/{account}"),

@@ -24,6 +24,7 @@ from app.embedded_keeper import SERVER
 from app.version import VERSION
 from tests.conftest import Clone
 from tests.embedded.test_embedded import ROOT, Place, alive, children, query, unlocked
+from tests.test_docs import blocks
 
 COMMAND = Path(sys.executable).with_name("liuzhang")
 BOUND = 90
@@ -223,6 +224,29 @@ def test_the_audit_trail_is_verified_by_the_command_and_a_flipped_byte_found(hom
     assert service.end() == 0
 
 
+def test_the_first_report_of_the_readme_is_taken_as_printed(home: Home) -> None:
+    """On a fresh system, its lines typed one after the other; only the address and where the command is differ."""
+    service = home.serve().ready()
+    shown = [
+        block.replace("http://127.0.0.1:8000", service.address).replace(".venv/bin/liuzhang", str(COMMAND))
+        for block in blocks("README.md", "bash")
+        if "account create" in block
+    ]
+    assert ["/extensions" in block for block in shown] == [True, False]
+    answers = []
+    for block in shown:
+        assert len(block.splitlines()) == 3
+        script = ["bash", "-euo", "pipefail", "-c", block]
+        environment = home.environment({"no_proxy": "*"})
+        typed = subprocess.run(
+            script, capture_output=True, text=True, cwd=home.base, env=environment, timeout=BOUND, check=False
+        )
+        assert typed.returncode == 0, typed.stderr
+        answers.append(json.loads(typed.stdout))
+    assert answers[0]["obligations"] == 3, answers[0]
+    assert (answers[1]["state"], answers[1]["unit"]["unit"]) == ("submitted", "431228-jyj"), answers[1]
+
+
 def test_first_start_serves_what_it_prints_and_a_second_start_keeps_it(home: Home) -> None:
     first = home.serve().ready()
     assert re.search(rf"已载入总体方案 {PLAN}\([1-9]\d* 行\)", first.stdout)
@@ -236,7 +260,7 @@ def test_first_start_serves_what_it_prints_and_a_second_start_keeps_it(home: Hom
     for path in ("/api/v1/plans", "/docs", "/reference", "/openapi.json"):
         assert first.get(path).status_code == 200
     (key,) = re.findall(r"^管理员密钥 (lz_prod_\S+)$", first.stdout, re.MULTILINE)
-    assert me(first, key)["capabilities"] == ["read_plan", "manage_accounts", "read_self"]
+    assert me(first, key)["capabilities"] == ["read_plan", "manage_subscriptions", "manage_accounts", "read_self"]
     assert first.end() == 0
     second = home.serve().ready()
     assert "lz_" not in second.stdout

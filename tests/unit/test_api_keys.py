@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from app.security.api_keys import (
     ALPHABET,
+    API_KEY,
+    FEED_TOKEN,
     SECRET_LENGTH,
     ApiKeyError,
     KeyChecksumError,
@@ -48,6 +50,16 @@ def test_the_secret_cannot_be_guessed() -> None:
     assert len({key.text.split("_")[3] for key in issued}) == 200
     assert len({key.key_id for key in issued}) == 200
     assert set("".join(key.text.split("_")[3] for key in issued)) == set(string.ascii_letters + string.digits)
+
+
+@given(ENVIRONMENTS)
+def test_a_key_and_a_feed_token_are_never_taken_for_each_other(environment: str) -> None:
+    for kind, other in ((API_KEY, FEED_TOKEN), (FEED_TOKEN, API_KEY)):
+        issued = issue_key(environment, kind)
+        assert parse_key(issued.text, environment, kind).key_id == issued.key_id
+        with pytest.raises(MalformedKeyError):
+            parse_key(issued.text, environment, other)
+    assert not is_api_key(issue_key(environment, FEED_TOKEN).text)
 
 
 def test_a_key_of_the_first_day_is_still_read() -> None:

@@ -20,6 +20,7 @@ from app.domain.permissions import (
     may_grant_extension,
     may_grant_waiver,
     may_manage_accounts,
+    may_manage_subscription,
     may_manage_webhooks,
     may_read_audit,
     may_read_plan,
@@ -29,6 +30,7 @@ from app.domain.permissions import (
     may_return,
     may_see_draft,
     may_set_schedule,
+    may_subscribe,
 )
 from app.domain.roles import ANONYMOUS, Actor, Grant, Role, parse_grant
 from app.domain.workflow import SubmissionAction, SubmissionState, allowed
@@ -60,6 +62,8 @@ ASKED: dict[str, tuple[Capability, Callable[[Actor, Subject, bool, str | None], 
     "grant_extension": (Capability.GRANT, lambda a, s, *_: may_grant_extension(a, s)),
     "grant_waiver": (Capability.GRANT, lambda a, s, *_: may_grant_waiver(a, s)),
     "read_audit": (Capability.READ_AUDIT, lambda a, *_: may_read_audit(a)),
+    "subscribe": (Capability.SUBSCRIBE, lambda a, *_: may_subscribe(a)),
+    "manage_subscription": (Capability.MANAGE_SUBSCRIPTIONS, lambda a, *_: may_manage_subscription(a, a.id)),
     "manage_accounts": (Capability.MANAGE_ACCOUNTS, lambda a, *_: may_manage_accounts(a)),
     "manage_webhooks": (Capability.MANAGE_WEBHOOKS, lambda a, *_: may_manage_webhooks(a)),
     "read_self": (Capability.READ_SELF, lambda a, *_: may_read_self(a)),
@@ -234,13 +238,24 @@ def test_administrators_read_and_write_no_figures() -> None:
     assert ROLE_CAPABILITIES[Role.ADMINISTRATOR] == {
         Capability.READ_PLAN,
         Capability.MANAGE_ACCOUNTS,
+        Capability.MANAGE_SUBSCRIPTIONS,
         Capability.READ_SELF,
     }
+    assert not may_subscribe(who("administrator"))
 
 
-def test_auditors_change_nothing() -> None:
+def test_auditors_change_nothing_but_what_their_phone_shows() -> None:
     reads = {capability for capability in Capability if capability.startswith("read_")}
-    assert ROLE_CAPABILITIES[Role.AUDITOR] == reads
+    assert ROLE_CAPABILITIES[Role.AUDITOR] == reads | {Capability.SUBSCRIBE, Capability.MANAGE_SUBSCRIPTIONS}
+
+
+@pytest.mark.parametrize("grant", GRANTS)
+def test_a_subscription_is_its_owners_and_the_administrators(grant: Grant) -> None:
+    someone = actor(grant)
+    administers = grant.role is Role.ADMINISTRATOR
+    assert may_subscribe(someone) is not administers
+    assert may_manage_subscription(someone, someone.id)
+    assert may_manage_subscription(someone, "account:another") is administers
 
 
 def test_whoever_is_identified_may_ask_who_they_are() -> None:

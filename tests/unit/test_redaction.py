@@ -5,18 +5,20 @@ import sys
 
 import pytest
 
-from app.security.api_keys import issue_key
+from app.security.api_keys import API_KEY, FEED_TOKEN, SecretKind, issue_key
 from app.security.redaction import RedactingFormatter, redact
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjMifQ.c2lnbmF0dXJl-_x"
 
 
-def test_of_a_key_only_its_public_part_stays() -> None:
-    key = issue_key("prod")
+@pytest.mark.parametrize("kind", [API_KEY, FEED_TOKEN])
+def test_of_a_key_only_its_public_part_stays(kind: SecretKind) -> None:
+    key = issue_key("prod", kind)
     text = redact(f"GET /api/v1/units/{key.text}?a=1 {key.text}")
     secret = key.text.split("_")[3]
     assert secret not in text
-    assert text == f"GET /api/v1/units/lz_prod_{key.key_id}…?a=1 lz_prod_{key.key_id}…"
+    public = f"{kind.prefix}prod_{key.key_id}…"
+    assert text == f"GET /api/v1/units/{public}?a=1 {public}"
     assert secret[:16] not in redact(key.text[:-20])
 
 
