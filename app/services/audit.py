@@ -6,7 +6,6 @@ transaction are put down together at its end, and a statement that stands alone 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
@@ -38,8 +37,7 @@ APPENDING = text(f"SELECT {APPEND.format(kept='NULL')}")
 _APPEND = Query(APPENDING)
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(NamedTuple):
     """What somebody did, to what: a public id or code, of which plan and unit, and what that changed.
 
     ``before`` and ``after`` are what JSON can say; they hold no secret.
