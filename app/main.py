@@ -79,6 +79,8 @@ class State(TypedDict):
     metrics: Metrics
     identity: Identity
     environment: str
+    stopping: bool
+    """Set by a server that was told to stop."""
 
 
 def _settle() -> None:
@@ -158,6 +160,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
                 "metrics": metrics,
                 "identity": identity,
                 "environment": settings.environment,
+                "stopping": False,
             }
 
     app = FastAPI(

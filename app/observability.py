@@ -1,5 +1,6 @@
 """What one sees of a running service: a request id on every request, a log line, and metrics."""
 
+import contextvars
 import logging
 import re
 import time
@@ -14,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Metrics", "ObservabilityMiddleware", "request_id_of"]
+__all__ = ["Metrics", "ObservabilityMiddleware", "current_request_id", "request_id_of"]
+
+_current: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
 
 _log = logging.getLogger("liuzhang.access")
 # Not what begins as a key or token does: an id is logged and answered, and somebody may mistake one header for another.
@@ -44,6 +47,11 @@ def request_id_of(scope: Scope) -> str:
     return str(scope["state"]["request_id"])
 
 
+def current_request_id() -> str | None:
+    """The id of the request that the running code works for, if it works for one."""
+    return _current.get()
+
+
 class ObservabilityMiddleware:
     """Takes the caller's ``X-Request-ID`` where it is a sane one, else makes one; measures and logs each request.
 
@@ -65,14 +73,18 @@ class ObservabilityMiddleware:
         request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
+        # Never reset: the server runs each request in a task of its own.
+        _current.set(request_id)
         started = time.perf_counter()
-        status = 0
+        status = size = 0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            else:
+                size += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -89,9 +101,23 @@ class ObservabilityMiddleware:
             self.metrics.requests.labels(method, operation, str(status)).inc()
             self.metrics.duration.labels(method, operation).observe(elapsed)
             if _log.isEnabledFor(logging.INFO):
-                # As it was sent, in percent-encoding: decoded, it could hold a line break and forge a line of the log.
-                path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")[:_LOGGED_PATH]
-                _log.info("%s %s %s %.1fms %s", method, path, status, elapsed * 1000, request_id)
+                _log_access(scope, method, status, elapsed, size)
+
+
+def _log_access(scope: Scope, method: str, status: int, elapsed: float, size: int) -> None:
+    # As it was sent, in percent-encoding: decoded, it could hold a line break and forge a line of the log.
+    path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")[:_LOGGED_PATH]
+    milliseconds = round(elapsed * 1000, 1)
+    fields = {
+        "method": method,
+        "path": path,
+        "route": getattr(scope.get("route"), "path", None),
+        "status": status,
+        "duration_ms": milliseconds,
+        "actor": scope["state"].get("actor"),
+        "bytes": size,
+    }
+    _log.info("%s %s %s %.1fms", method, path, status, milliseconds, extra=fields)
 
 
 _LOGGED_PATH = 500

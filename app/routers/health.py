@@ -29,7 +29,9 @@ async def get_liveness(_: Annotated[NoQuery, Query()]) -> Live:
     responses={200: {"description": "成功"}, **problems(InvalidRequestError, UnavailableError)},
 )
 async def get_readiness(_: Annotated[NoQuery, Query()], request: Request) -> Ready:
-    """数据库可用且已建表即为就绪;否则 503。"""
+    """数据库可用且已建表即为就绪;否则 503。服务正在停止时也是 503,请不要再发来请求。"""
+    if request.state.stopping:
+        raise UnavailableError("服务正在停止,请改用其他实例或稍后重试")
     return await readiness(request.state.reader)
 
 
