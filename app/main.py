@@ -12,8 +12,9 @@ from starlette.staticfiles import StaticFiles
 from app.clock import Clock, system_clock
 from app.db import Database, open_read_pool, open_write_pool
 from app.fragments import FragmentCache
+from app.metrics import Metrics
 from app.middleware.stack import add_middleware
-from app.observability import Metrics, ObservabilityMiddleware
+from app.observability import ObservabilityMiddleware
 from app.openapi import install_openapi, operation_id
 from app.problems import install_problem_handlers, unexpected_answer
 from app.routers import (
@@ -40,6 +41,7 @@ from app.security.issuer import Issuer, IssuerError, issuer_client
 from app.security.issuer_keys import IssuerKeys
 from app.security.tokens import TokenVerifier
 from app.services.caller import Public
+from app.services.figures import Figures
 from app.services.identity import Identity, Rules
 from app.services.intake import Intake
 from app.services.reader import Reader
@@ -77,6 +79,7 @@ class State(TypedDict):
     intake: Intake
     clock: Clock
     metrics: Metrics
+    figures: Figures
     identity: Identity
     environment: str
     stopping: bool
@@ -158,6 +161,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
                 "intake": Intake(database),
                 "clock": clock,
                 "metrics": metrics,
+                "figures": Figures(reader),
                 "identity": identity,
                 "environment": settings.environment,
                 "stopping": False,

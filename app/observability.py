@@ -1,4 +1,4 @@
-"""What one sees of a running service: a request id on every request, a log line, and metrics."""
+"""What one sees of a request: its id, a line of the log, and its place in the metrics."""
 
 import contextvars
 import logging
@@ -8,38 +8,19 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Metrics", "ObservabilityMiddleware", "current_request_id", "request_id_of"]
+from app.metrics import Metrics
+
+__all__ = ["ObservabilityMiddleware", "current_request_id", "request_id_of"]
 
 _current: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
-
 _log = logging.getLogger("liuzhang.access")
 # Not what begins as a key or token does: an id is logged and answered, and somebody may mistake one header for another.
 _ACCEPTABLE_ID = re.compile(r"(?!lz_|eyJ)[A-Za-z0-9._-]{8,128}")
-
-
-class Metrics:
-    """The metrics of one application, in a registry of its own."""
-
-    def __init__(self) -> None:
-        """Register the metrics."""
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        labels = ["method", "operation", "status"]
-        self.requests = Counter("liuzhang_requests", "Requests answered", labels, registry=self.registry)
-        self.duration = Histogram(
-            "liuzhang_request_seconds", "Time to answer", ["method", "operation"], registry=self.registry
-        )
-
-    def exposition(self) -> tuple[bytes, str]:
-        """The metrics in the Prometheus text format, and its media type."""
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
 
 def request_id_of(scope: Scope) -> str:

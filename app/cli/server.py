@@ -7,9 +7,11 @@ finished within the timeout of the settings is told so and given up; a second si
 
 import asyncio
 import multiprocessing
+import os
 import signal
 import socket
 import time
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
@@ -124,8 +126,11 @@ def run_workers(factory: str, settings: Settings, listener: socket.socket) -> No
     """
     # Long enough for a process still importing on a busy machine, which cannot answer yet, not to be killed as hung.
     config = _Config(factory, settings, factory=True, workers=settings.workers, timeout_worker_healthcheck=30)
-    several = _Processes(config, sockets=[listener])
-    several.run()
+    # Where the processes count together: see app.observability.Metrics.
+    with TemporaryDirectory(prefix="liuzhang-metrics-") as shared:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        several = _Processes(config, sockets=[listener])
+        several.run()
     codes = {process.exitcode for process in several.processes}
     if STARTUP_FAILURE in codes:
         raise UsageError("服务进程没有启动成功,原因见上")

@@ -45,9 +45,11 @@ async def get_readiness(_: Annotated[NoQuery, Query()], request: Request) -> Rea
     },
 )
 async def get_metrics(_: Annotated[NoQuery, Query()], request: Request) -> Response:
-    """本进程的请求数、时延与运行时指标。本机直接访问无须凭证;经代理或从别处访问,须有审计或管理员角色。"""
-    caller = await caller_of(request, request.state.clock())
+    """请求数、时延、应报与待认定数、数据库连接等指标,各服务进程合计。本机直接访问无须凭证;经代理或从别处访问,须有审计或管理员角色。"""
+    now = request.state.clock()
+    caller = await caller_of(request, now)
     if not caller.origin.is_local and not caller.may(Capability.READ_AUDIT):
         caller.demand(Capability.MANAGE_ACCOUNTS)
-    content, media_type = request.state.metrics.exposition()
+    figures = await request.state.figures.look_up(now=now)
+    content, media_type = request.state.metrics.exposition(figures)
     return Response(content, media_type=media_type)

@@ -28,6 +28,7 @@ from app.domain.plan import plan_of
 from app.domain.progress import ReportWarning
 from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
+from app.metrics import REPORTS
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
 from app.services.caller import Caller, forbidden
@@ -251,7 +252,10 @@ async def take_known(
         result.warnings = warnings_of(report.said, parse_period(report.period), row, figures)
         identity = str(uuid_utils.uuid7())
         rows[identity] = (result, _row(identity, report, result, figures))
-    if not write or not rows or (atomic and len(rows) < len(reports)):
+    if not write:
+        return taken
+    if not rows or (atomic and len(rows) < len(reports)):
+        _tally(taken)
         return taken
     unwritten = await _write(db, [row for _, row in rows.values()], atomic=atomic)
     for identity, (result, _) in rows.items():
@@ -263,7 +267,15 @@ async def take_known(
     ]
     if lost:
         await _explain_lost(db, [reports[index] for index in lost], [taken[index] for index in lost], atomic=atomic)
+    _tally(taken)
     return taken
+
+
+def _tally(taken: Sequence[Taken]) -> None:
+    """For the metrics: what became of reports, by the code of the first fault; whole is refused what is not written."""
+    for one in taken:
+        outcome = one.faults[0].code if one.faults else "accepted" if one.id is not None else "not_written"
+        REPORTS.labels(outcome).inc()
 
 
 async def _write(db: Database, rows: list[dict[str, Any]], *, atomic: bool) -> set[str]:
