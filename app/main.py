@@ -2,9 +2,9 @@
 
 import gc
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from datetime import timedelta
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
@@ -47,6 +47,9 @@ from app.services.intake import Intake
 from app.services.reader import Reader
 from app.settings import Settings, SettingsError, listed, read_settings
 from app.version import VERSION
+
+if TYPE_CHECKING:
+    from app.tracing import Tracing
 
 __all__ = ["create_app"]
 
@@ -125,6 +128,20 @@ def _issuer(settings: Settings) -> Issuer | None:
         raise SettingsError(f"设置有误: LIUZHANG_OIDC_*: {error.detail}") from None
 
 
+def _tracing(settings: Settings) -> "Tracing | None":
+    """What traces, if a collector is set."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        # Its packages are many, and nobody who does not trace needs them.
+        from app.tracing import Tracing  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"设置了 LIUZHANG_OTLP_ENDPOINT,但没有安装所需的包({error.name}):请安装 liuzhang[otel],或去掉这项设置"
+        ) from None
+    return Tracing(settings.otlp_endpoint)
+
+
 def create_app(settings: Settings | None = None, *, clock: Clock = system_clock) -> FastAPI:
     """Build the application; without ``settings`` they are read from the environment.
 
@@ -136,12 +153,13 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
     if url is None:
         raise SettingsError("须设置 LIUZHANG_DATABASE_URL,或用 liuzhang serve 启动内嵌的 PostgreSQL")
     metrics = Metrics()
-    rules, issuer = _rules(settings), _issuer(settings)
+    rules, issuer, tracing = _rules(settings), _issuer(settings), _tracing(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[State]:
         size, seconds = settings.pool_size, settings.statement_timeout
         async with (
+            nullcontext() if tracing is None else tracing.running(),
             open_read_pool(url, size=size, statement_timeout=seconds) as reads,
             open_write_pool(settings.database_url or url, size=size, statement_timeout=seconds) as writes,
             AsyncExitStack() as stack,
@@ -183,8 +201,10 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
     app.mount("/docs/assets", StaticFiles(directory=docs.ASSETS), name="assets")
     app.include_router(docs.router)
     add_middleware(app, settings, proxies=rules.trusted)
-    # Added last, it is the outermost: whatever the others answer is measured, logged and carries the request id.
+    # Outermost but for tracing: whatever the others answer is measured, logged and carries the request id.
     app.add_middleware(ObservabilityMiddleware, metrics=metrics, failed=unexpected_answer)
+    if tracing is not None:
+        tracing.add_to(app)
     install_problem_handlers(app)
     install_openapi(app, [*(part.router for part in ROUTES), health.router])
     return app
