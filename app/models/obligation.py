@@ -48,7 +48,7 @@ class Obligation(Base):
         Index(None, "task_id", "period_start"),
         Index(None, "effective_due_at"),
         Index(
-            "ix_obligations_waiting",
+            None,
             "submitted_at",
             postgresql_where=text("submitted_at IS NOT NULL AND filed_at IS NULL AND waived_at IS NULL"),
         ),

@@ -13,7 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_index(
-        "ix_obligations_waiting",
+        "ix_obligations_submitted_at",
         "obligations",
         ["submitted_at"],
         postgresql_where="submitted_at IS NOT NULL AND filed_at IS NULL AND waived_at IS NULL",
@@ -21,4 +21,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index("ix_obligations_waiting", table_name="obligations")
+    op.drop_index("ix_obligations_submitted_at", table_name="obligations")

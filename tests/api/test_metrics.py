@@ -80,7 +80,7 @@ async def test_what_waits_is_counted_with_the_age_of_the_oldest_and_kept_for_a_m
             "EXPLAIN SELECT min(submitted_at) FROM obligations "
             "WHERE submitted_at IS NOT NULL AND filed_at IS NULL AND waived_at IS NULL"
         )
-        assert "ix_obligations_waiting" in str(plan)
+        assert "ix_obligations_submitted_at" in str(plan)
         await connection.close()
 
 

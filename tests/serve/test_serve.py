@@ -39,6 +39,9 @@ COMMANDS = {
     "seed-schema",
     "openapi",
     "demo",
+    "backup",
+    "restore",
+    "doctor",
     "version",
 }
 RENAME = "UPDATE plans SET title = '改过的标题'"
@@ -318,6 +321,17 @@ def test_several_workers_serve(home: Home) -> None:
     assert service.get(f"/api/v1/plans/{PLAN}").status_code == 200
     # A worker logs as a single process does.
     assert within_bound(lambda: f"GET /api/v1/plans/{PLAN} 200" in service.stderr)
+
+
+def test_several_workers_count_together(home: Home) -> None:
+    service = home.serve(LIUZHANG_WORKERS="2").ready()
+    assert within_bound(lambda: service.started == 2)
+    for _ in range(20):
+        assert service.get("/openapi.json").status_code == 200
+    counted = re.findall(
+        r'^liuzhang_requests_total\{.*operation="openapi".*\} (\S+)$', service.get("/metrics").text, re.M
+    )
+    assert [float(one) for one in counted] == [20]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
