@@ -16,7 +16,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,6 +25,7 @@ from urllib.parse import quote
 
 from app import embedded_keeper
 from app.embedded_keeper import DATA, KEEPER, SERVER, START, USERS, held, leave, server_pid
+from app.embedded_reviver import revived
 
 __all__ = ["Cluster", "EmbeddedError", "package_programs", "running"]
 
@@ -35,8 +35,6 @@ MACHINE_DIR = Path("/var/lib/liuzhang")
 _NAME = "liuzhang"
 _PACKAGE_BIN = "pginstall18/bin"
 _START_SECONDS = 300
-_LOOK_SECONDS = 1.0
-_LOOK_SECONDS_AT_MOST = 60.0
 _SOCKET = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES = 100
 _SETTINGS = {
@@ -97,7 +95,7 @@ def running(
             except OSError as error:
                 raise _unusable(home, error) from error
             if revive:
-                membership.enter_context(_revived(server, durable))
+                membership.enter_context(revived(home, server.log, lambda: _bring_up(server, durable)))
             yield cluster
     finally:
         # The directory may be gone by now; what else may fail is tried again by the keeper.
@@ -312,46 +310,6 @@ def _join(server: _Server, durable: bool, membership: ExitStack) -> Cluster:
         user = f"{_NAME}:{quote(server.password(), safe='')}"
         url = f"postgresql://{user}@/{_NAME}?host={quote(str(server.socket_dir))}"
         return Cluster(home, server.socket_dir, url, version)
-
-
-@contextmanager
-def _revived(server: _Server, durable: bool) -> Generator[None]:
-    """Look after the server from a thread: a postmaster that was killed does not come back by itself."""
-    left = threading.Event()
-
-    def look_after() -> None:
-        pause = _LOOK_SECONDS
-        while not left.wait(pause):
-            if server_pid(server.home) is not None:
-                pause = _LOOK_SECONDS
-                continue
-            try:
-                revived = _revive(server, durable)
-            except (EmbeddedError, OSError) as error:
-                pause = min(2 * pause, _LOOK_SECONDS_AT_MOST)
-                _log.error("PostgreSQL 已终止, 重新启动失败, %g 秒后再试: %s", pause, error)
-            else:
-                if revived:
-                    _log.warning("PostgreSQL 意外终止, 已重新启动; 原因见 %s", server.log)
-
-    thread = threading.Thread(target=look_after, name="revive-postgresql", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        left.set()
-        thread.join()
-
-
-def _revive(server: _Server, durable: bool) -> bool:
-    """Start the server again; False if somebody else is at it."""
-    if not (server.home / DATA).exists():
-        # Removed or unmounted: an empty database in its place would be worse than none.
-        raise EmbeddedError(f"{server.home / DATA} 不见了: 请恢复它")
-    with held(server.home / START, patience=0) as start:
-        if start is not None:
-            _bring_up(server, durable)
-        return start is not None
 
 
 def _own_log(server: _Server) -> None:

@@ -329,7 +329,7 @@ def test_several_workers_count_together(home: Home) -> None:
     for _ in range(20):
         assert service.get("/openapi.json").status_code == 200
     counted = re.findall(
-        r'^liuzhang_requests_total\{.*operation="openapi".*\} (\S+)$', service.get("/metrics").text, re.M
+        r'^liuzhang_requests_total\{.*operation="openapi".*\} (\S+)$', service.get("/metrics").text, re.MULTILINE
     )
     assert [float(one) for one in counted] == [20]
 
