@@ -121,11 +121,14 @@ async def caller_of(request: Request, now: datetime) -> Caller:
     """
     headers = request.headers
     peer = request.client.host if request.client is not None else None
-    return await request.state.identity.caller(
+    caller = await request.state.identity.caller(
         headers.getlist("authorization"),
         Source(peer, headers.getlist("x-forwarded-for"), request_id_of(request.scope)),
         now=now,
     )
+    # For the log.
+    request.state.actor = caller.actor.id
+    return caller
 
 
 class Guarded(Generic[QueryT]):

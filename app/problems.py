@@ -140,14 +140,14 @@ def _allowed(request: Request) -> dict[str, str]:
 
 
 def _on_unreachable(request: Request, error: Exception) -> Response:
-    _log.error("database unavailable, request %s: %s", request_id_of(request.scope), error)
+    _log.error("database unavailable: %s", error)
     unavailable = UnavailableError("数据库暂时无法应答,请稍后重试")
     return _answer(request, unavailable, headers={"Retry-After": "5"})
 
 
 def _on_canceled(request: Request, error: Exception) -> Response:
     """A statement took longer than allowed; its transaction is undone."""
-    _log.warning("statement canceled, request %s: %s", request_id_of(request.scope), error)
+    _log.warning("statement canceled: %s", error)
     slow = TimedOutError("数据库查询超过时限,已停止,未写入任何内容;请缩小范围(如加上筛选条件)或稍后重试")
     return _answer(request, slow, headers={"Retry-After": "5"})
 
@@ -155,13 +155,13 @@ def _on_canceled(request: Request, error: Exception) -> Response:
 def _on_constraint(request: Request, error: Exception) -> Response:
     """What the service had checked was no longer so when it was written."""
     constraint = getattr(error, "constraint_name", None)
-    _log.warning("constraint %s violated, request %s", constraint, request_id_of(request.scope))
+    _log.warning("constraint %s violated", constraint)
     return _answer(request, ConflictError("与同时提交的内容冲突,未写入任何内容,请重新读取后再试"))
 
 
 def unexpected_answer(request: Request, error: Exception) -> Response:
     """The answer for an exception that nothing else handles: logged in full, told in one sentence."""
-    _log.exception("unexpected error, request %s", request_id_of(request.scope), exc_info=error)
+    _log.exception("unexpected error", exc_info=error)
     return _answer(request, InternalError("服务内部错误,已记录;请把 instance 告诉管理员"))
 
 

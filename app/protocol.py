@@ -39,6 +39,8 @@ class LenientHttpProtocol(HttpToolsProtocol):
 
     header_size: ClassVar[int] = 64 * 1024
     header_seconds: ClassVar[float] = 20
+    # How long a server that stops waits for requests that may be on their way already.
+    last_seconds: ClassVar[float] = 0.5
 
     _heading = False
     _headed = 0
@@ -78,6 +80,17 @@ class LenientHttpProtocol(HttpToolsProtocol):
         self._heading = False
         self._in_time()
         super().on_headers_complete()
+        if self.app_state.get("stopping"):
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The server stops: a request that has begun is finished, and one that is on its way is waited for."""
+        cycle = getattr(self, "cycle", None)
+        if cycle is not None and not cycle.response_complete:
+            super().shutdown()
+        elif not self._heading:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(self.last_seconds, self.timeout_keep_alive_handler)
 
     def _wait_for_header(self, more: int) -> None:
         """Keep count of a header that comes in pieces."""

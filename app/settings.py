@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     fragment_cache_size: int = Field(default=20_000, ge=0, description="每个服务进程缓存的片段数")
     statement_timeout: int = Field(default=30, ge=1, le=3600, description="一条数据库语句的时限,秒")
     request_timeout: int = Field(default=60, ge=1, le=3600, description="处理一个请求的时限,秒")
+    shutdown_timeout: int = Field(default=60, ge=1, le=3600, description="停止时等待未完成的请求的时限,秒")
+    shutdown_delay: int = Field(
+        default=0, ge=0, le=300, description="停止时先报告未就绪、仍接受请求的秒数;供负载均衡器转走请求"
+    )
     max_body_size: int = Field(default=2 * 1024 * 1024, ge=1024, description="请求体的大小上限,字节")
     max_file_size: int = Field(default=10 * 1024 * 1024, ge=1024, description="上传文件(XLSX、CSV)的大小上限,字节")
     body_timeout: int = Field(default=30, ge=1, le=3600, description="接收请求体的时限,秒")
@@ -98,6 +102,12 @@ class Settings(BaseSettings):
     )
     webhook_timeout: int = Field(default=10, ge=1, le=60, description="Webhook 接收方须在此时间内答复,秒")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="日志级别")
+    log_format: Literal["text", "json"] = Field(default="text", description="日志格式:text 便于阅读,json 每行一个对象")
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+",
+        description="OpenTelemetry 收集器的地址(OTLP/HTTP),如 http://127.0.0.1:4318;留空则不追踪",
+    )
 
 
 def listed(text: str | None) -> list[str]:

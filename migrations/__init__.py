@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["LOCK", "alembic_config", "upgrade"]
+__all__ = ["LOCK", "alembic_config", "revisions", "upgrade"]
 
 LOCK = 4312282023
 """The advisory lock under which the database is migrated and seeded."""
@@ -27,6 +27,13 @@ def alembic_config(connection: Connection) -> Config:
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
     return config
+
+
+def revisions() -> list[str]:
+    """All revisions of the structure that this version knows, the newest first."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
 
 
 async def upgrade(engine: AsyncEngine, revision: str = "head") -> bool:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import httpx
 import pytest
 import yaml
 from typer.main import get_command
 
 from app.cli import app as command
 from app.errors import all_errors
-from app.observability import Metrics
 from app.settings import Settings
 from seed.format import Format
 
@@ -95,8 +95,9 @@ def test_every_problem_type_is_documented() -> None:
     }
 
 
-def test_every_metric_is_documented() -> None:
-    exposed = re.findall(r"^# TYPE (\w+)", Metrics().exposition()[0].decode(), re.MULTILINE)
+async def test_every_metric_is_documented(client: httpx.AsyncClient) -> None:
+    exposed = re.findall(r"^# TYPE (\w+)", (await client.get("/metrics")).text, re.MULTILINE)
+    assert "liuzhang_waiting" in exposed
     documented = set(_INLINE.findall(read("docs/operations.md")))
     assert {name for name in exposed if not name.endswith("_created")} <= documented
 

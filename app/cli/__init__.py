@@ -2,12 +2,12 @@
 
 import typer
 
-from app.cli import accounts, audit, documents, plans, serve
+from app.cli import accounts, audit, backups, doctor, documents, plans, serve
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="六仗:县级政府年度计划的工作服务", no_args_is_help=True, add_completion=True)
-for part in (serve, plans, audit, documents):
+for part in (serve, plans, backups, doctor, audit, documents):
     app.add_typer(part.commands)
 app.add_typer(accounts.commands, name="account")
 

@@ -19,12 +19,15 @@ OLDEST_POSTGRESQL = 15
 
 
 @contextmanager
-def database(settings: Settings) -> Generator[tuple[str, str]]:
-    """The database of the settings, the embedded one started where none is set: its address and where it is."""
+def database(settings: Settings, *, revive: bool = False) -> Generator[tuple[str, str]]:
+    """The database of the settings, the embedded one started where none is set: its address and where it is.
+
+    With ``revive`` the embedded one is started again where it dies meanwhile.
+    """
     if settings.database_url is not None:
         yield settings.database_url, "外部 PostgreSQL(LIUZHANG_DATABASE_URL)"
         return
-    with running(settings.data_dir.absolute(), pg_bin=settings.pg_bin) as cluster:
+    with running(settings.data_dir.absolute(), pg_bin=settings.pg_bin, revive=revive) as cluster:
         yield cluster.url, f"{cluster.data_dir}(内嵌 PostgreSQL {cluster.version})"
 
 

@@ -1,32 +1,27 @@
 """``liuzhang serve``: the service in this process or in several, on a database that is ready for it."""
 
 import asyncio
-import logging
 import multiprocessing
 import os
 import signal
 import socket
 import sys
 import threading
-from functools import partial
 from types import FrameType
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
-import uvicorn
 from fastapi import FastAPI
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from app.cli.accounts import tell_first_administrator
 from app.cli.database import check_version, database, prepare
 from app.cli.failures import UsageError, explained
+from app.cli.logs import configure_logging
+from app.cli.server import run_server, run_workers
 from app.main import create_app
-from app.protocol import LenientHttpProtocol
-from app.security.redaction import RedactingFormatter
 from app.settings import Settings, read_settings
 
-__all__ = ["commands", "configure_logging", "worker"]
+__all__ = ["commands", "worker"]
 
 commands = typer.Typer()
 
@@ -62,9 +57,9 @@ def serve(
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
-    configure_logging(settings.log_level)
+    configure_logging(settings)
     listener = _bind(settings.host, settings.port)
-    with listener, database(settings) as (url, place):
+    with listener, database(settings, revive=True) as (url, place):
         for report in asyncio.run(prepare(url, seed=True)):
             typer.echo(f"已载入总体方案 {report.plan}({report.inserted} 行)")
         if settings.read_database_url is not None:
@@ -81,34 +76,13 @@ def _end(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-def configure_logging(level: str, stream: TextIO | None = None) -> None:
-    """Log to ``stream`` (standard error) from ``level`` on, without secrets."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
 def _run(settings: Settings, listener: socket.socket) -> None:
     """Serve until told to stop: in this process, or in several that read the same settings."""
-    config = partial(
-        uvicorn.Config,
-        http=LenientHttpProtocol,
-        log_level=settings.log_level,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-    )
     if settings.workers == 1:
-        uvicorn.Server(config(create_app(settings))).run(sockets=[listener])
+        run_server(create_app(settings), settings, listener)
         return
     os.environ["LIUZHANG_DATABASE_URL"] = settings.database_url or ""
-    # Long enough for a process still importing on a busy machine, which cannot answer yet, not to be killed as hung.
-    shared = config("app.cli.serve:worker", factory=True, workers=settings.workers, timeout_worker_healthcheck=30)
-    several = Multiprocess(shared, sockets=[listener])
-    several.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in several.processes):
-        raise UsageError("服务进程没有启动成功,原因见上")
+    run_workers("app.cli.serve:worker", settings, listener)
 
 
 def worker() -> FastAPI:
@@ -122,5 +96,5 @@ def worker() -> FastAPI:
 
     threading.Thread(target=follow, daemon=True).start()
     settings = read_settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings)
     return create_app(settings)

@@ -5,12 +5,12 @@ import logging
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import TimedOutError
-from app.observability import request_id_of
+from app.errors import TimedOutError, UnavailableError
 from app.problems import refusal
 
 __all__ = ["TimeoutMiddleware"]
 
+_STOPPED = "服务已停止,没有等到处理完;写入请先查询是否已生效,再决定是否重试"
 _log = logging.getLogger("liuzhang.errors")
 
 
@@ -53,6 +53,8 @@ class TimeoutMiddleware:
         except asyncio.CancelledError:
             # Somebody else may have canceled it too, such as the server as it stops: that goes before.
             if not expired or task.uncancel() > 0:
+                if not started:
+                    await refusal(scope, UnavailableError(_STOPPED), headers={"Retry-After": "5"})(scope, receive, send)
                 raise
             if started:
                 raise TimeoutError from None
@@ -62,6 +64,6 @@ class TimeoutMiddleware:
             return
         finally:
             timer.cancel()
-        _log.warning("timed out after %gs, request %s", self.seconds, request_id_of(scope))
+        _log.warning("timed out after %gs", self.seconds)
         detail = f"处理超过 {self.seconds:g} 秒,已停止;查询请缩小范围,写入请先查询是否已生效,再决定是否重试"
         await refusal(scope, TimedOutError(detail), headers={"Retry-After": "5"})(scope, receive, send)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Index,
     PrimaryKeyConstraint,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -47,6 +48,11 @@ class Obligation(Base):
         Index(None, "task_id", "period_start"),
         Index(None, "effective_due_at"),
         Index(None, "lock_at"),
+        Index(
+            None,
+            "submitted_at",
+            postgresql_where=text("submitted_at IS NOT NULL AND filed_at IS NULL AND waived_at IS NULL"),
+        ),
         CheckConstraint("lock_at >= due_at", name="lock_after_due"),
         CheckConstraint("filed_at >= submitted_at", name="filed_after_submitted"),
     )

@@ -29,7 +29,9 @@ async def get_liveness(_: Annotated[NoQuery, Query()]) -> Live:
     responses={200: {"description": "成功"}, **problems(InvalidRequestError, UnavailableError)},
 )
 async def get_readiness(_: Annotated[NoQuery, Query()], request: Request) -> Ready:
-    """数据库可用且已建表即为就绪;否则 503。"""
+    """数据库可用且已建表即为就绪;否则 503。服务正在停止时也是 503,请不要再发来请求。"""
+    if request.state.stopping:
+        raise UnavailableError("服务正在停止,请改用其他实例或稍后重试")
     return await readiness(request.state.reader)
 
 
@@ -43,9 +45,11 @@ async def get_readiness(_: Annotated[NoQuery, Query()], request: Request) -> Rea
     },
 )
 async def get_metrics(_: Annotated[NoQuery, Query()], request: Request) -> Response:
-    """本进程的请求数、时延与运行时指标。本机直接访问无须凭证;经代理或从别处访问,须有审计或管理员角色。"""
-    caller = await caller_of(request, request.state.clock())
+    """请求数、时延、应报与待认定数、数据库连接等指标,各服务进程合计。本机直接访问无须凭证;经代理或从别处访问,须有审计或管理员角色。"""
+    now = request.state.clock()
+    caller = await caller_of(request, now)
     if not caller.origin.is_local and not caller.may(Capability.READ_AUDIT):
         caller.demand(Capability.MANAGE_ACCOUNTS)
-    content, media_type = request.state.metrics.exposition()
+    figures = await request.state.figures.look_up(now=now)
+    content, media_type = request.state.metrics.exposition(figures)
     return Response(content, media_type=media_type)

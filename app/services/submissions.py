@@ -29,6 +29,7 @@ from app.domain.plan import battle_of, plan_of
 from app.domain.progress import ReportWarning
 from app.domain.workflow import SubmissionState
 from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
+from app.metrics import REPORTS
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
 from app.services.audit import APPEND, Done, columns_of, record
@@ -266,7 +267,10 @@ async def take_known(
 ) -> list[Taken]:
     """As :func:`take`, for reports whose :func:`about` has been asked for."""
     taken, rows = _examined(reports, concerned)
-    if not write or not rows or (atomic and len(rows) < len(reports)):
+    if not write:
+        return taken
+    if not rows or (atomic and len(rows) < len(reports)):
+        _tally(taken)
         return taken
     unwritten = await _write(db, rows, atomic=atomic)
     for identity, kept in rows.items():
@@ -278,6 +282,7 @@ async def take_known(
     ]
     if lost:
         await _explain_lost(db, [reports[index] for index in lost], [taken[index] for index in lost], atomic=atomic)
+    _tally(taken)
     return taken
 
 
@@ -305,6 +310,8 @@ async def take_forms(db: Database, forms: Sequence[Sequence[Report]]) -> list[li
         raise SpoiledError
     for identity, kept in rows.items():
         kept.result.id = identity
+    for results in taken:
+        _tally(results)
     return taken
 
 
@@ -338,6 +345,13 @@ def _examined(reports: Sequence[Report], concerned: Sequence["About"]) -> tuple[
         )
         rows[identity] = _Kept(result, kept, Done(report.caller, report.at, act))
     return taken, rows
+
+
+def _tally(taken: Sequence[Taken]) -> None:
+    """For the metrics: what became of reports, by the code of the first fault; whole is refused what is not written."""
+    for one in taken:
+        outcome = one.faults[0].code if one.faults else "accepted" if one.id is not None else "not_written"
+        REPORTS.labels(outcome).inc()
 
 
 async def _write(db: Database, rows: _Rows, *, atomic: bool) -> set[str]:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.cli.serve import configure_logging
+from app.cli.logs import configure_logging
 from app.clock import SHANGHAI
 from app.main import create_app
 from app.protocol import LenientHttpProtocol
@@ -241,15 +241,15 @@ async def test_a_statement_that_takes_too_long_is_stopped(clone: Clone) -> None:
         assert (await client.get("/api/v1/materials?include_total=true")).json()["total"] == 0
 
 
-@pytest.fixture
-def log() -> Generator[io.StringIO]:
+@pytest.fixture(params=["text", "json"])
+def log(request: pytest.FixtureRequest) -> Generator[io.StringIO]:
     """What the service would log as it is run, at the most talkative level."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     text = io.StringIO()
     try:
         root.handlers.clear()
-        configure_logging("debug", text)
+        configure_logging(Settings(log_level="debug", log_format=request.param), text)
         yield text
     finally:
         root.handlers[:] = handlers

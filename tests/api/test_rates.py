@@ -16,8 +16,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.main import create_app
+from app.metrics import Metrics
 from app.middleware.rates import RateLimitMiddleware, ThrottledRates
-from app.observability import Metrics, ObservabilityMiddleware
+from app.observability import ObservabilityMiddleware
 from app.problems import unexpected_answer
 from app.security.addresses import parse_networks
 from app.security.api_keys import issue_key

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from app.embedded_keeper import SERVER
+from app.embedded_keeper import SERVER, server_pid
 from app.version import VERSION
 from tests.conftest import Clone
 from tests.embedded.test_embedded import ROOT, Place, alive, children, query, unlocked
@@ -42,6 +42,9 @@ COMMANDS = {
     "seed-schema",
     "openapi",
     "demo",
+    "backup",
+    "restore",
+    "doctor",
     "version",
 }
 RENAME = "UPDATE plans SET title = '改过的标题'"
@@ -307,14 +310,28 @@ def test_a_killed_service_leaves_nothing_behind(home: Home, workers: str) -> Non
     assert again.get(f"/api/v1/plans/{PLAN}").status_code == 200
 
 
-def test_a_killed_postgresql_loses_nothing(home: Home) -> None:
-    service = home.serve().ready()
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_killed_postgresql_comes_back_and_loses_nothing(home: Home, workers: str) -> None:
+    service = home.serve("--workers", workers).ready()
     query(home.url, RENAME)
-    os.kill(home.postmaster(), signal.SIGKILL)
-    assert within_bound(lambda: service.get("/health/ready").status_code == 503)
+    killed = home.postmaster()
+    os.kill(killed, signal.SIGKILL)
+    assert within_bound(lambda: server_pid(home.home) not in {None, killed})
+    assert within_bound(lambda: service.get("/health/ready").status_code == 200)
+    assert service.title() == "改过的标题"
+    assert within_bound(lambda: "已重新启动" in service.stderr)
     assert service.end() == 0
-    again = home.serve().ready()
-    assert again.title() == "改过的标题"
+    assert home.stopped()
+
+
+def test_data_that_was_taken_away_is_not_made_anew(home: Home) -> None:
+    service = home.serve().ready()
+    (home.home / "postgres").rename(home.base / "away")
+    os.kill(int((home.base / "away" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    assert within_bound(lambda: "不见了" in service.stderr)
+    assert service.get("/health/ready").status_code == 503
+    assert not (home.home / "postgres").exists()
+    assert service.end() == 0
 
 
 async def test_a_given_database_is_migrated_and_seeded_and_no_other_started(home: Home, clone: Clone) -> None:
@@ -350,6 +367,17 @@ def test_several_workers_serve(home: Home) -> None:
     assert service.get(f"/api/v1/plans/{PLAN}").status_code == 200
     # A worker logs as a single process does.
     assert within_bound(lambda: f"GET /api/v1/plans/{PLAN} 200" in service.stderr)
+
+
+def test_several_workers_count_together(home: Home) -> None:
+    service = home.serve(LIUZHANG_WORKERS="2").ready()
+    assert within_bound(lambda: service.started == 2)
+    for _ in range(20):
+        assert service.get("/openapi.json").status_code == 200
+    counted = re.findall(
+        r'^liuzhang_requests_total\{.*operation="openapi".*\} (\S+)$', service.get("/metrics").text, re.MULTILINE
+    )
+    assert [float(one) for one in counted] == [20]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
