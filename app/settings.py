@@ -8,6 +8,7 @@ from dotenv import dotenv_values
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.client.environment import VARIABLES
 from app.validation import explain_validation
 
 __all__ = ["Settings", "SettingsError", "listed", "read_settings"]
@@ -98,7 +99,8 @@ def read_settings() -> Settings:
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     given = {*os.environ, *dotenv_values(".env")}
-    unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
+    # The client commands have variables of their own, which may stand in the same environment.
+    unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known | VARIABLES.keys())
     if unknown:
         raise SettingsError(f"不认识的设置: {'、'.join(unknown)};可用的设置: {'、'.join(sorted(known))}")
     try:
