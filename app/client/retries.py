@@ -26,7 +26,7 @@ __all__ = ["comes_again", "retried"]
 _AGAIN: Final = frozenset({429, 502, 503, 504})
 # Seconds; a service that asks for a longer pause is not waited for, but told of.
 _LONGEST: Final = 120
-_growing = wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
+_growing = wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5)
 _apart = wait_random(0, 0.5)
 
 

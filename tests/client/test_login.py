@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import stat
 import subprocess
 from collections.abc import Callable
@@ -16,6 +17,15 @@ PROFILE = "config/liuzhang/profiles/default.json"
 def logged_in(stranger: Caller, offered: Offered, *options: str, name: str = "reporter") -> None:
     ended = stranger.run("login", offered.server, "--key-stdin", *options, stdin=offered.keys[name] + "\n")
     assert ended.code == 0, ended.err
+
+
+def shown_until(terminal: int, wanted: bytes) -> bytes:
+    """What a terminal shows until ``wanted`` is among it."""
+    shown = b""
+    while wanted not in shown:
+        assert select.select([terminal], [], [], 30)[0], shown
+        shown += os.read(terminal, 1000)
+    return shown
 
 
 def test_login_tells_who_one_is_and_keeps_the_key_for_its_owner_alone(stranger: Caller, offered: Offered) -> None:
@@ -42,12 +52,10 @@ def test_the_key_is_typed_without_being_shown(stranger: Caller, offered: Offered
         start_new_session=True,
     )
     os.close(theirs)
-    shown = b""
-    while "密钥".encode() not in shown:
-        shown += os.read(ours, 1000)
+    # What is typed before the prompt is complete, the terminal throws away.
+    shown = shown_until(ours, b": ")
     os.write(ours, offered.keys["reporter"].encode() + b"\n")
-    while "登录配置".encode() not in shown:
-        shown += os.read(ours, 1000)
+    shown += shown_until(ours, "登录配置".encode())
     assert process.wait(30) == 0
     os.close(ours)
     assert offered.keys["reporter"].encode() not in shown
