@@ -56,7 +56,7 @@ def test_a_change_carries_one_key_however_often_it_is_sent(caller: Make, offered
 def test_a_form_whose_answer_was_lost_is_there_once_and_counts_as_done(caller: Make, offered: Offered) -> None:
     with failing(offered.server) as fails:
         someone = caller(server=fails.address)
-        assert someone.run("form", "get", PERIOD, "--unit", UNIT, "-o", "f.json").code == 0
+        assert someone.run("form", "get", "2023-04", "--unit", UNIT, "-o", "f.json").code == 0
         assert someone.run("form", "fill", "f.json", TASKS[1], "--stage", "in_progress", "--percent", "12.5").code == 0
         fails.acts += ["pass", "lose", "pass"]
         ended = someone.run("form", "put", "f.json", "--json")
