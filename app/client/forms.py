@@ -20,7 +20,7 @@ _SAID: Final = ("stage", "percent_complete", *_TEXTS)
 
 
 def form_document(form: Mapping[str, Any], targets: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The file for a form as the service gives it, and the targets of the tasks in it."""
+    """The file for a form as the service gives it, and the targets of its tasks that take figures."""
     of_task: dict[str, list[Mapping[str, Any]]] = {}
     for target in targets:
         of_task.setdefault(target["task"], []).append(target)
@@ -71,7 +71,7 @@ def read_form(path: Path) -> tuple[dict[str, Any], dict[int, Line]]:
     except OSError as error:
         raise InputError(f"无法读取 {path}: {error.strerror}") from None
     except RecursionError:
-        raise InputError(f"{path} 嵌套过深") from None
+        raise InputError(f"{path} 不是月进度表: 嵌套过深") from None
     except ValueError as error:
         raise InputError(f"{path} 不是合法的 JSON(UTF-8): {error}") from None
     except (KeyError, TypeError, AttributeError):

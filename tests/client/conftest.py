@@ -30,6 +30,7 @@ UNIT, PERIOD = "431228-jyj", "2023-05"
 GRANTS = {
     "reporter": [f"reporter:{UNIT}"],
     "two units": [f"reporter:{UNIT}", "reporter:431228-nyncj"],
+    "insurer": ["reporter:431228-ybj"],
     "certifier": ["certifier:431228-tjj"],
     "reader": ["reader"],
     "administrator": ["administrator"],

@@ -34,7 +34,8 @@ def test_a_form_lists_what_is_owed_and_is_not_overwritten(caller: Make) -> None:
     taken = form(someone, PERIOD)
     assert (taken["unit"], taken["period"]) == (UNIT, PERIOD)
     assert [item["task"] for item in taken["items"]] == [SCHOOL, VOCATIONAL, NURSERY]
-    assert taken["items"][0]["observations"][0]["target"] == f"{SCHOOL}-T1"
+    # Its targets are qualitative and take no figures.
+    assert taken["items"][0]["observations"] == []
     assert someone.run("form", "put", "form.json").code == 2
     filled(someone, SCHOOL, "10")
     ended = someone.run("form", "get", PERIOD, "-o", "form.json")
@@ -48,7 +49,7 @@ def test_a_form_lists_what_is_owed_and_is_not_overwritten(caller: Make) -> None:
 def test_a_filled_in_form_is_checked_posted_and_posted_again_without_harm(caller: Make) -> None:
     someone = caller()
     form(someone, "2023-04")
-    filled(someone, SCHOOL, "20", "--progress", "完成“选址”[b]", "--target", f"{SCHOOL}-T1=0.1")
+    filled(someone, SCHOOL, "20", "--progress", "完成“选址”[b]")
     filled(someone, NURSERY, "33.35", "--problems", "资金")
     checked = someone.run("form", "put", "form.json", "--dry-run", "--json").json
     assert results(checked) == [(0, 200), (2, 200)]
@@ -60,7 +61,6 @@ def test_a_filled_in_form_is_checked_posted_and_posted_again_without_harm(caller
     assert (again.code, again.out.count("没有改动")) == (0, 2)
     there = form(someone, "2023-04", "again.json")
     assert [item["state"] for item in there["items"]] == ["submitted", None, "submitted"]
-    assert there["items"][0]["observations"][0]["value"] == 0.1
     assert there["items"][0]["progress"] == "完成“选址”[b]"
     assert someone.run("form", "put", "again.json").out.count("没有改动") == 2
     filled(someone, VOCATIONAL, "5")
@@ -74,6 +74,18 @@ def test_a_filled_in_form_is_checked_posted_and_posted_again_without_harm(caller
     partly = someone.run("form", "put", "form.json", "--partial", "--json")
     assert partly.code == 4
     assert results(json.loads(partly.out)) == [(0, 200), (1, 201), (2, 409)]
+
+
+def test_figures_are_filled_in_by_target(caller: Make) -> None:
+    someone, task = caller("insurer"), "431228-2023-6-1-5"
+    rows = next(item for item in form(someone, PERIOD)["items"] if item["task"] == task)["observations"]
+    assert [row["unit_of_measure"] for row in rows] == ["个"]
+    filled(someone, task, "30", "--target", f"{rows[0]['target']}=0.1")
+    posted = someone.run("form", "put", "form.json", "--json").json
+    assert posted["accepted"] == 1
+    assert someone.run("form", "put", "form.json").out.count("没有改动") == 1
+    there = next(item for item in form(someone, PERIOD, "again.json")["items"] if item["task"] == task)
+    assert there["observations"][0]["value"] == 0.1
 
 
 def test_drafts_are_replaced_and_handed_in(caller: Make) -> None:
@@ -111,7 +123,7 @@ def test_what_is_refused_is_told_where_it_stands_in_the_file(caller: Make) -> No
         ('{"unit": 1, "period": "2023-05", "items": []}', "form get"),
         ('{"unit": "x", "period": "2023-05", "items": [{"stage": "in_progress"}]}', "form get"),
         ('{"unit": "x", "period": "2023-05", "items": [7]}', "form get"),
-        ("[" * 100_000, "JSON"),
+        ("[" * 100_000, "嵌套过深"),
         ("\udcff", "JSON"),
     ],
 )
@@ -130,8 +142,8 @@ def test_a_file_that_is_no_form_is_told(caller: Make, content: str, told: str) -
         (("form", "fill", "form.json", SCHOOL, "--percent", "1e3"), "数字"),
         (("form", "fill", "form.json", SCHOOL, "--percent", "12345678901234567"), "15 位"),
         (("form", "fill", "form.json", SCHOOL, "--target", "x"), "目标编码=数值"),
-        (("form", "fill", "form.json", SCHOOL, "--target", "x=1"), f"{SCHOOL}-T1"),
-        (("form", "fill", "form.json", SCHOOL, "--target", f"{SCHOOL}-T1=NaN"), "数字"),
+        (("form", "fill", "form.json", SCHOOL, "--target", "x=1"), "没有目标 x"),
+        (("form", "fill", "form.json", SCHOOL, "--target", "x=NaN"), "数字"),
         (("form", "put", "nowhere.json"), "nowhere.json"),
         (("form", "get", PERIOD, "-o", "form.txt"), ".json"),
         (("form", "get", PERIOD, "-o", "nowhere/form.json"), "无法写入"),

@@ -113,9 +113,9 @@ def form_put(
 
 
 def _targets(connection: Connection, form: dict[str, Any]) -> list[Any]:
-    """The targets of the form's tasks."""
+    """The targets of the form's tasks that take figures."""
     tasks = {item["task"] for item in form["items"]}
-    found = connection.items("targets", unit=form["unit"]["unit"])
+    found = connection.items("targets", unit=form["unit"]["unit"], quantified="true")
     return [target for target in found if target["task"] in tasks]
 
 
