@@ -57,10 +57,11 @@ schemas: $(RUNTIME) ## write the JSON Schemas of the seed files
 audit: $(RUNTIME) ## compare the seed with the printed document (SOURCE=file)
 	$(BIN)/liuzhang audit-seed --source $(SOURCE)
 
-bench: $(DEV) ## measure reading, compliance at 10 million obligations, reports at the deadline
+bench: $(DEV) ## measure reading, compliance at 10 million obligations, reports at the deadline, files
 	$(BIN)/python -m benchmarks.read
 	$(BIN)/python -m benchmarks.compliance
 	$(BIN)/python -m benchmarks.deadline_rush
+	$(BIN)/python -m benchmarks.files
 
 lock: ## renew the hashed requirement files (needs uv)
 	printf 'setuptools>=80\n' | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements/build.txt

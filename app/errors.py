@@ -17,6 +17,7 @@
     │   ├── InvalidCursorError 422  the cursor is not one of this list
     │   ├── UnknownUnitError   422  no unit of this code or name
     │   ├── UnknownReferenceError 422  a rule or period that does not exist, or a report that is not owed
+    │   ├── UnreadableFileError 422  a file that cannot be read as a form, or is not taken
     │   └── AmbiguousError     422  a name or code means several things; they are listed
     ├── RateLimitedError       429  more requests than the caller may make
     ├── HeadersTooLargeError   431  the request line and header are larger than allowed
@@ -56,9 +57,11 @@ __all__ = [
     "UnavailableError",
     "UnknownReferenceError",
     "UnknownUnitError",
+    "UnreadableFileError",
     "UnsupportedMediaError",
     "WrongStepError",
     "all_errors",
+    "unreadable",
 ]
 
 
@@ -247,6 +250,17 @@ class AmbiguousError(InvalidRequestError):
     remedy = "candidates 列出了全部候选;请改用完整编码,或加上 plan 参数限定总体方案。"
 
 
+class UnreadableFileError(InvalidRequestError):
+    """A file that is no form, or has what is not taken."""
+
+    slug = "unreadable-file"
+    title = "无法读取文件"
+    remedy = (
+        "errors 的 code 与 detail 说明了原因。请用下载的表填写,保存为 XLSX,或保存为 CSV(UTF-8 或 GB18030);"
+        "其中不能有密码、宏、外部链接与合并的数据行。"
+    )
+
+
 class RateLimitedError(AppError):
     """The caller has made more requests than it may."""
 
@@ -298,6 +312,11 @@ class InternalError(AppError):
     status = 500
     title = "服务内部错误"
     remedy = "这是服务自身的错误,请把 instance(请求编号)告诉管理员。"
+
+
+def unreadable(code: str, detail: str) -> UnreadableFileError:
+    """The refusal of a whole file for one reason."""
+    return UnreadableFileError(detail, faults=[Fault("/body", code, detail)])
 
 
 def all_errors() -> list[type[AppError]]:

@@ -1,5 +1,6 @@
 """The application, wired together; nothing else happens here."""
 
+import asyncio
 import gc
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +24,7 @@ from app.routers import (
     battles,
     deadlines,
     docs,
+    files,
     health,
     materials,
     plans,
@@ -54,6 +56,7 @@ ROUTES = (
     tasks,
     units,
     submissions,
+    files,
     targets,
     deadlines,
     agenda,
@@ -79,6 +82,11 @@ class State(TypedDict):
     metrics: Metrics
     identity: Identity
     environment: str
+    # How many files are read at once: each takes memory, and a connection.
+    files: asyncio.Semaphore
+
+
+FILES_AT_ONCE = 2
 
 
 def _settle() -> None:
@@ -158,6 +166,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
                 "metrics": metrics,
                 "identity": identity,
                 "environment": settings.environment,
+                "files": asyncio.Semaphore(FILES_AT_ONCE),
             }
 
     app = FastAPI(

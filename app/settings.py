@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     statement_timeout: int = Field(default=30, ge=1, le=3600, description="一条数据库语句的时限,秒")
     request_timeout: int = Field(default=60, ge=1, le=3600, description="处理一个请求的时限,秒")
     max_body_size: int = Field(default=2 * 1024 * 1024, ge=1024, description="请求体的大小上限,字节")
+    max_file_size: int = Field(default=10 * 1024 * 1024, ge=1024, description="上传文件(XLSX、CSV)的大小上限,字节")
     body_timeout: int = Field(default=30, ge=1, le=3600, description="接收请求体的时限,秒")
     rate_limit: str | None = Field(
         default=None,

@@ -15,6 +15,8 @@ from app.problems import refusal
 
 __all__ = ["BodyLimitMiddleware"]
 
+# Paths that end so take files, which may be larger than what is written by a program.
+_FILE = "/file"
 # Whatever more of the body comes is not read: the rest of the connection is worthless.
 _CLOSE = {"Connection": "close"}
 
@@ -22,12 +24,12 @@ _CLOSE = {"Connection": "close"}
 class BodyLimitMiddleware:
     """Refuses a body that is, or says it is, larger than allowed, and one that does not come in time."""
 
-    def __init__(self, app: ASGIApp, *, size: int, seconds: float) -> None:
-        """Allow ``size`` bytes in ``seconds``."""
+    def __init__(self, app: ASGIApp, *, size: int, file_size: int, seconds: float) -> None:
+        """Allow ``size`` bytes, or ``file_size`` for a file, in ``seconds``."""
         self.app = app
         self.size = size
+        self.file_size = file_size
         self.seconds = seconds
-        self.too_large = f"请求体至多 {size} 字节,未作任何处理;请把内容分成几次提交"
         self.too_slow = f"请求体没有在 {seconds:g} 秒内传完,未作任何处理;请检查网络后重试"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,14 +45,15 @@ class BodyLimitMiddleware:
                 length = int(value) if value.isdigit() else 0
             elif name == b"transfer-encoding":
                 streamed = True
-        if length is not None and length > self.size:
-            await refusal(scope, ContentTooLargeError(self.too_large), headers=_CLOSE)(scope, receive, send)
+        size = self.file_size if scope["path"].endswith(_FILE) else self.size
+        if length is not None and length > size:
+            await refusal(scope, ContentTooLargeError(_too_large(size)), headers=_CLOSE)(scope, receive, send)
         elif length or streamed:
-            await self.app(scope, self._counted(receive), send)
+            await self.app(scope, self._counted(receive, size), send)
         else:
             await self.app(scope, receive, send)
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, receive: Receive, size: int) -> Receive:
         """``receive``, which raises ``HTTPException`` (408, 413) once the body is too late or too large.
 
         An HTTPException, because FastAPI lets nothing else through from reading a body.
@@ -71,9 +74,13 @@ class BodyLimitMiddleware:
             except TimeoutError:
                 raise HTTPException(SlowBodyError.status, self.too_slow, _CLOSE) from None
             taken += len(message.get("body", b""))
-            if taken > self.size:
-                raise HTTPException(ContentTooLargeError.status, self.too_large, _CLOSE)
+            if taken > size:
+                raise HTTPException(ContentTooLargeError.status, _too_large(size), _CLOSE)
             complete = not message.get("more_body", False)
             return message
 
         return counted
+
+
+def _too_large(size: int) -> str:
+    return f"请求体至多 {size} 字节,未作任何处理;请把内容分成几次提交"

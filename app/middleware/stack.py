@@ -20,7 +20,12 @@ def add_middleware(app: FastAPI, settings: Settings, *, proxies: Sequence[Networ
     The body is counted last, when it is known that the request may come in at all; the rate is counted within CORS, so
     that a web page can read that it is refused; and the headers are set around all, so that every refusal has them.
     """
-    app.add_middleware(BodyLimitMiddleware, size=settings.max_body_size, seconds=settings.body_timeout)
+    app.add_middleware(
+        BodyLimitMiddleware,
+        size=settings.max_body_size,
+        file_size=settings.max_file_size,
+        seconds=settings.body_timeout,
+    )
     if settings.rate_limit is not None:
         rates = ThrottledRates(settings.rate_limit, settings.rate_limit_redis_url)
         app.add_middleware(RateLimitMiddleware, rates=rates, proxies=proxies)

@@ -1,6 +1,7 @@
 """How routes answer: bytes with their ETag, and the error answers each route declares."""
 
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Response
 from pydantic import BaseModel
@@ -15,9 +16,14 @@ PROBLEM_JSON = "application/problem+json"
 _ETAG: dict[str, Any] = {"ETag": {"description": "内容标识,用于 If-None-Match", "schema": {"type": "string"}}}
 
 
-def answer(rendered: Rendered) -> Response:
-    """200 with the body, or 304 where the caller has it; either way revalidated before use."""
+def answer(rendered: Rendered, *, file: str | None = None) -> Response:
+    """200 with the body, or 304 where the caller has it; either way revalidated before use.
+
+    A browser saves the body as ``file`` where it has a name.
+    """
     headers = {"ETag": rendered.etag, "Cache-Control": "no-cache", "Vary": "Authorization"}
+    if file is not None:
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(file)}"
     if rendered.body is None:
         return Response(status_code=304, headers=headers)
     return Response(rendered.body, media_type=rendered.media_type, headers=headers)

@@ -12,7 +12,7 @@ from app.domain.permissions import Capability
 from app.domain.progress import ReportWarning
 from app.domain.workflow import SubmissionAction, SubmissionState, allowed
 from app.errors import Fault, InvalidRequestError
-from app.rendering import Known, Rendered
+from app.rendering import Known, Rendered, render
 from app.schemas.submission import (
     FormLine,
     FormWrite,
@@ -41,7 +41,7 @@ from app.services.submissions import (
 )
 from app.services.units import unit_named
 
-__all__ = ["create_submission", "create_submissions", "get_form", "put_form"]
+__all__ = ["create_submission", "create_submissions", "get_form", "put_form", "status_of"]
 
 
 class _Result(TypedDict):
@@ -99,7 +99,8 @@ async def get_form(reader: Reader, unit: str, period: str, known: Known, *, call
         NotFoundError: it is a form that the caller may not see.
     """
     named = await unit_named(reader, unit, scope=None, at="/path")
-    return await submission_reads.get_form(reader, named, parsed_period(period, "/path/period").code, known, caller)
+    code = parsed_period(period, "/path/period").code
+    return render(await submission_reads.read_form(reader, named, code, caller), known)
 
 
 async def put_form(
@@ -223,7 +224,7 @@ def _of_item(index: int, faults: Sequence[Fault]) -> list[Fault]:
 def _result(index: int, taken: Taken, *, dry_run: bool = False) -> _Result:
     return {
         "index": index,
-        "status": _status(taken, dry_run=dry_run),
+        "status": status_of(taken, dry_run=dry_run),
         "id": taken.id or taken.existing,
         "warnings": taken.warnings,
         "errors": [fault.shown() for fault in taken.faults],
@@ -237,7 +238,8 @@ def _written(accepted: int, results: Sequence[_Result]) -> bytes:
     return orjson.dumps(answer, default=str)
 
 
-def _status(result: Taken, *, dry_run: bool) -> int:
+def status_of(result: Taken, *, dry_run: bool) -> int:
+    """The status that a request for one report alone would have been answered with."""
     if any(fault.code == FORBIDDEN for fault in result.faults):
         return 403
     if result.faults:

@@ -56,13 +56,13 @@ from app.services.units import resolve_unit
 from app.services.visible_rows import seen_conditions, seen_filter
 
 __all__ = [
-    "get_form",
     "get_history",
     "get_receipt",
     "get_submission",
     "is_known",
     "list_submissions",
     "missing",
+    "read_form",
     "read_submission",
     "received",
     "subject_of",
@@ -302,7 +302,7 @@ async def list_submissions(reader: Reader, query: SubmissionQuery, known: Known,
     return render(SubmissionPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
-async def get_form(reader: Reader, named: Any, period: str, known: Known, caller: Caller) -> Rendered:
+async def read_form(reader: Reader, named: Any, period: str, caller: Caller) -> FormRead:
     """Every task that a unit owes a report on for a period, with its submission or null; those the caller may see.
 
     Raises:
@@ -322,7 +322,7 @@ async def get_form(reader: Reader, named: Any, period: str, known: Known, caller
         for row in await reader.pool.fetch(_OF_FORM, ids=identities)
         if caller.sees(subject_of(row))
     }
-    form = FormRead(
+    return FormRead(
         unit=UnitRef(unit=named["code"], name=named["name"]),
         period=period,
         items=[
@@ -335,7 +335,6 @@ async def get_form(reader: Reader, named: Any, period: str, known: Known, caller
             for row in owed
         ],
     )
-    return render(form, known)
 
 
 async def get_history(reader: Reader, identity: UUID, known: Known, *, caller: Caller) -> Rendered:

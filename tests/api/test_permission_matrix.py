@@ -85,6 +85,9 @@ class Hall:
         )
         if who is not None:
             headers["Authorization"] = f"Bearer {self.keys[who]}"
+        if isinstance(body, bytes):
+            headers["Content-Type"] = "text/csv"
+            return await self.client.request(method, path, content=body, headers=headers)
         return await self.client.request(method, path, json=body, headers=headers)
 
 
@@ -190,6 +193,10 @@ def first_status(batch: Any) -> int:
     return batch["results"][0]["status"]
 
 
+def first_row_status(answer: Any) -> int:
+    return answer["rows"][0]["status"]
+
+
 def step(name: str, body: Any, rule: Rule = lambda a, u: may_report(a, subject(u))) -> Row:
     return Row(at(f"/api/v1/submissions/{{id}}{name}"), rule, lambda _, __: body, refused=0)
 
@@ -243,6 +250,7 @@ ROWS: dict[str, Row] = {
     "get_history": Row(at("/api/v1/submissions/{id}/history"), reads, refused=404),
     "get_receipt": Row(at("/api/v1/submissions/{id}/receipt"), reads, refused=404),
     "get_form": Row(at("/api/v1/units/{unit}/forms/2023-05"), reads, refused=404),
+    "get_form_file": Row(at("/api/v1/units/{unit}/forms/2023-05/file?format=csv"), reads, refused=404),
     "get_schedule": Row(at("/api/v1/tasks/{task}/schedules/{unit}"), reads, refused=404),
     "get_battle_progress": Row(
         at(f"/api/v1/battles/{BATTLE}/progress"),
@@ -266,6 +274,18 @@ ROWS: dict[str, Row] = {
         at(f"/api/v1/units/{{unit}}/forms/{AHEAD}"),
         lambda actor, unit: may_report(actor, subject(unit)),
         lambda _, unit: {"items": [{"task": TASKS[unit], **SAID}]},
+    ),
+    "put_form_file": Row(
+        at(f"/api/v1/units/{{unit}}/forms/{AHEAD}/file"),
+        lambda actor, unit: may_report(actor, subject(unit)),
+        lambda _, unit: f"任务编码,阶段,完成进度\r\n{TASKS[unit]},推进中,40\r\n".encode(),
+        status=first_row_status,
+    ),
+    "create_submissions_of_file": Row(
+        at("/api/v1/submissions/file"),
+        lambda actor, unit: may_report(actor, subject(unit)),
+        lambda _, unit: f"任务编码,单位,报送期,阶段,完成进度\r\n{TASKS[unit]},{unit},{AHEAD},推进中,40\r\n".encode(),
+        status=first_row_status,
     ),
     "edit_submission": step("", SAID),
     "submit_submission": step("/submit", {}),

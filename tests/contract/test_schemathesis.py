@@ -6,14 +6,22 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from app.errors import AmbiguousError, InvalidCursorError, UnknownReferenceError, UnknownUnitError
+from app.errors import (
+    AmbiguousError,
+    InvalidCursorError,
+    UnknownReferenceError,
+    UnknownUnitError,
+    UnreadableFileError,
+)
 from app.main import create_app
+from app.routers.files import XLSX
 from app.settings import Settings
 from tests.conftest import key_for
 
+schemathesis.serializer.alias(XLSX, "application/octet-stream")
 # The document does not depend on a database: it is read before the server is up, so that each operation is a test.
 api = schemathesis.openapi.from_dict(create_app(Settings(database_url="postgresql://unused")).openapi())
-SEMANTIC = (InvalidCursorError, UnknownUnitError, UnknownReferenceError, AmbiguousError)
+SEMANTIC = (InvalidCursorError, UnknownUnitError, UnknownReferenceError, AmbiguousError, UnreadableFileError)
 NOT_IN_THE_SCHEMA = {f"/problems/{error.slug}" for error in SEMANTIC}
 # What a body can mean and yet not be true of the plan, each with a code of ours; and how many digits a number may have,
 # for which JSON Schema has no word.
