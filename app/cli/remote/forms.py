@@ -1,5 +1,6 @@
 """``liuzhang form``: a unit's monthly form taken, filled in and posted."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from app.cli.remote.failures import PARTLY, explained, fault_text
 from app.cli.remote.output import print_json, print_table, working
 from app.cli.remote.reports import Figures, NextSteps, Percent, Problems, Progress, StageOption, figures_of
 from app.cli.remote.session import AsJson, IdempotencyKey, ProfileOption, UnitOption, connected, own_units
+from app.cli.remote.spreadsheets import MEDIA_TYPES, get_sheet, put_sheet, show_rows
 from app.client.connection import Connection
 from app.client.errors import InputError
 from app.client.forms import fill_line, form_document, read_form, written_form
@@ -26,29 +28,32 @@ FormFile = Annotated[Path, typer.Argument(help="月进度表文件(form get 所�
 def form_get(
     period: Annotated[str, typer.Argument(help="报送期,如 2023-05")],
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="写入的文件,如 form.json", dir_okay=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="写入的文件:.xlsx、.csv 供人填写,.json 供脚本", dir_okay=False)
+    ],
     unit: UnitOption = None,
     force: Annotated[bool, typer.Option("--force", help="文件已存在时覆盖")] = False,
     profile: ProfileOption = None,
 ) -> None:
     """取一个单位一期的月进度表:列出应报的各项任务与目标,已报送的附内容。"""
-    if output.suffix.lower() != ".json":
-        raise InputError(f"{output} 须为 .json 文件")
+    suffix = output.suffix.lower()
+    if suffix not in {".json", *MEDIA_TYPES}:
+        raise InputError(f"{output} 须为 .xlsx、.csv 或 .json 文件")
     if output.exists() and not force:
         raise InputError(f"{output} 已存在,其中可能有填好的内容;要覆盖请加 --force")
     with connected(profile) as connection:
         units = own_units(connection, unit)
         if len(units) > 1:
             raise InputError(f"您代表几个单位({'、'.join(units)}),请用 --unit 指明一个")
-        form = connection.get(form_path(units[0], period))
-        if not form["items"]:
-            raise InputError(f"{form['unit']['name']} {form['period']} 没有应报的任务")
-        document = form_document(form, _targets(connection, form))
+        if suffix == ".json":
+            content = _json_form(connection, units[0], period)
+        else:
+            content = get_sheet(connection, units[0], period, suffix)
     try:
-        output.write_text(written_form(document), encoding="utf-8")
+        output.write_bytes(content)
     except OSError as error:
         raise InputError(f"无法写入 {output}: {error.strerror}") from None
-    typer.echo(f"已写入 {output}:{document['unit_name']} {document['period']},{len(document['items'])} 项任务")
+    typer.echo(f"已写入 {output}:{units[0]} {period}")
 
 
 @commands.command("fill")
@@ -92,6 +97,14 @@ def form_put(
     as_json: AsJson = False,
 ) -> None:
     """报送表中填写了的各项;服务上已有且相同的不再报送,所以可放心重复执行。"""
+    done = "检查通过" if dry_run else "已存草稿" if draft else "已报送"
+    if file.suffix.lower() in MEDIA_TYPES:
+        with connected(profile) as connection:
+            answer = put_sheet(
+                connection, file, dry_run=dry_run, atomic=atomic, draft=draft, idempotency_key=idempotency_key
+            )
+        _finish(answer, as_json=as_json, show=lambda: show_rows(answer, done))
+        return
     document, lines = read_form(file)
     if not lines:
         raise InputError(f"{file} 中没有填写任何任务")
@@ -104,12 +117,26 @@ def form_put(
         else:
             with working("报送", len(post.pending)) as advance:
                 answer = post.post_lines(idempotency_key, advance)
+    _finish(answer, as_json=as_json, show=lambda: _show_lines(answer, document, set(post.pending), done))
+
+
+def _finish(answer: dict[str, Any], *, as_json: bool, show: Callable[[], None]) -> None:
+    """Print what became of a form, and end with the code for it."""
     if as_json:
         print_json(answer)
     else:
-        _show(answer, document, set(post.pending), "检查通过" if dry_run else "已存草稿" if draft else "已报送")
+        show()
+        counts = {"接受": "accepted", "没有改动": "unchanged", "未接受": "refused", "未填写": "blank"}
+        typer.echo(",".join(f"{label} {answer[name]} 项" for label, name in counts.items() if name in answer))
     if answer["refused"]:
         raise typer.Exit(PARTLY if answer["accepted"] else 1)
+
+
+def _json_form(connection: Connection, unit: str, period: str) -> bytes:
+    form = connection.get(form_path(unit, period))
+    if not form["items"]:
+        raise InputError(f"{form['unit']['name']} {form['period']} 没有应报的任务")
+    return written_form(form_document(form, _targets(connection, form))).encode()
 
 
 def _targets(connection: Connection, form: dict[str, Any]) -> list[Any]:
@@ -119,7 +146,7 @@ def _targets(connection: Connection, form: dict[str, Any]) -> list[Any]:
     return [target for target in found if target["task"] in tasks]
 
 
-def _show(answer: dict[str, Any], document: dict[str, Any], pending: set[int], done: str) -> None:
+def _show_lines(answer: dict[str, Any], document: dict[str, Any], pending: set[int], done: str) -> None:
     rows: list[tuple[object, ...]] = []
     for result in answer["results"]:
         item = document["items"][result["index"]]
@@ -127,5 +154,3 @@ def _show(answer: dict[str, Any], document: dict[str, Any], pending: set[int], d
         told = [*map(fault_text, result["errors"]), *(warning["detail"] for warning in result["warnings"])]
         rows.append((item["task"], item.get("title"), outcome, result["id"], ";".join(told)))
     print_table(("任务", "标题", "结果", "报送编号", "说明"), rows)
-    blank = len(document["items"]) - len(answer["results"])
-    typer.echo(f"接受 {answer['accepted']} 项,未接受 {answer['refused']} 项,未填写 {blank} 项")
