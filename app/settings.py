@@ -8,6 +8,7 @@ from dotenv import dotenv_values
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.client.environment import VARIABLES
 from app.validation import explain_validation
 
 __all__ = ["Settings", "SettingsError", "listed", "read_settings"]
@@ -122,7 +123,8 @@ def read_settings() -> Settings:
         SettingsError: a ``LIUZHANG_*`` variable is unknown, or a value is not allowed.
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    given = {*os.environ, *dotenv_values(".env")}
+    # The client commands have variables of their own, which may stand in the same environment.
+    given = {*(os.environ.keys() - VARIABLES.keys()), *dotenv_values(".env")}
     unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
     if unknown:
         raise SettingsError(f"不认识的设置: {'、'.join(unknown)};可用的设置: {'、'.join(sorted(known))}")

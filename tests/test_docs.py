@@ -11,6 +11,7 @@ import yaml
 from typer.main import get_command
 
 from app.cli import app as command
+from app.cli.parts import PartsGroup
 from app.errors import all_errors
 from app.settings import Settings
 from seed.format import Format
@@ -126,7 +127,8 @@ def test_make_targets_exist(name: str) -> None:
 def command_names(group: Any, before: str = "") -> set[str]:
     """The commands of a group as they are typed, those of groups within it too."""
     names: set[str] = set()
-    for name, one in group.commands.items():
+    for name in group.commands:
+        one = group.opened(name) if isinstance(group, PartsGroup) else group.commands[name]
         names |= command_names(one, f"{before}{name} ") if hasattr(one, "commands") else {before + name}
     return names
 

@@ -21,7 +21,7 @@ from app.settings import read_settings
 
 __all__ = ["account_with_key", "commands", "tell_first_administrator"]
 
-commands = typer.Typer(help="脚本与其他系统的账号", no_args_is_help=True)
+commands = typer.Typer(name="account", help="脚本与其他系统的账号", no_args_is_help=True)
 
 
 @commands.command("create")

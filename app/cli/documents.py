@@ -10,7 +10,6 @@ from app.cli.failures import explained
 from app.domain.permission_page import permission_page
 from app.main import create_app
 from app.settings import Settings
-from app.version import VERSION
 
 __all__ = ["commands", "write_json"]
 
@@ -23,12 +22,6 @@ def openapi(path: Annotated[Path, typer.Argument(help="写入的文件")] = Path
     """导出 OpenAPI 文档。"""
     # The document does not depend on a database; no connection is opened for it.
     write_json(path, create_app(Settings(database_url="postgresql://unused")).openapi())
-
-
-@commands.command()
-def version() -> None:
-    """显示版本。"""
-    typer.echo(VERSION)
 
 
 @commands.command()
