@@ -157,7 +157,7 @@ class _Read(Guarded[QueryT]):
     async def __call__(self, request: Request) -> Reading[QueryT]:
         caller, query, now = await self.take_up(request)
         known = Known.parse(request.headers.get("if-none-match"))
-        return Reading(request.state.reader, query, known, now, caller)
+        return Reading(request.state.reader.for_caller(caller), query, known, now, caller)
 
 
 class _Write(Guarded[QueryT]):
@@ -166,8 +166,8 @@ class _Write(Guarded[QueryT]):
     async def __call__(self, request: Request) -> AsyncGenerator[Writing[QueryT]]:
         caller, query, now = await self.take_up(request)
         state = request.state
-        async with state.writes.transaction() as db:
-            yield Writing(db, state.reader, query, now, caller, state.environment)
+        async with state.writes.for_caller(caller).transaction() as db:
+            yield Writing(db, state.reader.for_caller(caller), query, now, caller, state.environment)
 
 
 class _Taker(Guarded[QueryT]):
@@ -176,7 +176,8 @@ class _Taker(Guarded[QueryT]):
     async def __call__(self, request: Request) -> Taking[QueryT]:
         caller, query, now = await self.take_up(request)
         state = request.state
-        return Taking(state.writes, state.reader, query, now, caller, state.environment, state.intake)
+        writes, reader = state.writes.for_caller(caller), state.reader.for_caller(caller)
+        return Taking(writes, reader, query, now, caller, state.environment, state.intake)
 
 
 def reading(model: type[BaseModel], capability: Capability) -> Any:

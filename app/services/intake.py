@@ -11,6 +11,7 @@ from typing import TypeAlias
 import asyncpg
 
 from app.db import Database
+from app.domain.row_scope import reporting_scope
 from app.services.submissions import Report, Taken, take
 
 __all__ = ["Intake"]
@@ -46,13 +47,17 @@ class Intake:
         while self._waiting:
             group, self._waiting = self._waiting[:_MOST_IN_A_GROUP], self._waiting[_MOST_IN_A_GROUP:]
             try:
-                taken = await take(self._db, [report for report, _ in group])
+                taken = await self._take(group)
             except asyncpg.PostgresError as error:
                 await self._apart(group, error)
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait
                 _fail(group, error)
             else:
                 _tell(group, taken)
+
+    async def _take(self, group: _Group) -> list[Taken]:
+        reports = [report for report, _ in group]
+        return await take(self._db.for_caller(_Together(reports)), reports)
 
     async def _apart(self, group: _Group, error: asyncpg.PostgresError) -> None:
         """One report must not spoil the others: each is tried alone."""
@@ -61,11 +66,18 @@ class Intake:
             return
         for one in group:
             try:
-                taken = await take(self._db, [one[0]])
+                taken = await self._take([one])
             except Exception as alone:  # noqa: BLE001 - it belongs to the one who waits
                 _fail([one], alone)
             else:
                 _tell([one], taken)
+
+
+class _Together:
+    """All who report in one group."""
+
+    def __init__(self, reports: Sequence[Report]) -> None:
+        self.scope = reporting_scope({id(report.caller): report.caller.visibility for report in reports}.values())
 
 
 def _tell(group: _Group, taken: Sequence[Taken]) -> None:

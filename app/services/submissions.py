@@ -21,7 +21,7 @@ import uuid_utils
 from sqlalchemy import text
 
 from app.clock import SHANGHAI
-from app.db import Database, Query
+from app.db import SCOPE_GIVEN, Database, Query
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject, may_report
 from app.domain.plan import plan_of
@@ -124,21 +124,22 @@ _ABOUT = Query(
     ORDER BY w.n
 """)  # noqa: S608 - of constants
 )
-_WRITE = """
+_WRITE = f"""
     WITH given AS (
         SELECT g.* FROM json_to_recordset(CAST(:reports AS json)) AS g(
             id uuid, task_id bigint, unit_id bigint, plan_id bigint, battle_id bigint, period text, period_start date,
             obligation_id bigint, state text, at timestamptz, stage text, percent_complete numeric, progress text,
             problems text, next_steps text, as_of timestamptz, warnings jsonb, content_hash text,
             observations json)
+        WHERE {SCOPE_GIVEN}
     ), kept AS (
         INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision,
                                  version, created_at)
         SELECT task_id, id, unit_id, plan_id, battle_id, period, period_start, state, 1, 1, at FROM given
         -- A plan that was loaded anew in between may have taken an obligation back.
-        WHERE {owed}
+        WHERE {{owed}}
         ORDER BY task_id, unit_id, period
-        {conflict}
+        {{conflict}}
         RETURNING id
     ), fresh AS (
         SELECT given.* FROM given JOIN kept USING (id)
@@ -162,7 +163,7 @@ _WRITE = """
         WHERE o.unit_id = f.unit_id AND o.id = f.obligation_id AND f.state = 'submitted' AND o.filed_at IS NULL
     )
     SELECT CAST(given.id AS text) AS id FROM given WHERE NOT EXISTS (SELECT FROM kept WHERE kept.id = given.id)
-"""
+"""  # noqa: S608 - of constants
 # Who comes second for one task, unit and period inserts nothing and is told so; all else follows from that row.
 _WRITE_EACH = Query(
     text(
