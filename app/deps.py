@@ -170,7 +170,8 @@ class _Read(Guarded[QueryT]):
     async def __call__(self, request: Request) -> Reading[QueryT]:
         caller, query, now = await self.take_up(request)
         known = Known.parse(request.headers.get("if-none-match"))
-        return Reading(request.state.reader, request.state.writes, query, known, now, caller)
+        reader, trail = request.state.reader.for_caller(caller), request.state.writes
+        return Reading(reader, trail, query, known, now, caller)
 
 
 class _Feed(_Read[CalendarQuery]):
@@ -190,16 +191,16 @@ class _Feed(_Read[CalendarQuery]):
         caller.demand(self.capability)
         query = subscription.narrowed(_validated(self.model, request))
         known = Known.parse(request.headers.get("if-none-match"))
-        return Reading(state.reader, state.writes, query, known, now, caller)
+        return Reading(state.reader.for_caller(caller), state.writes, query, known, now, caller)
 
 
 class Changing(Guarded[QueryT]):
     """A dependency of an operation that changes something."""
 
     @asynccontextmanager
-    async def within(self, request: Request) -> AsyncGenerator[Database]:
+    async def within(self, request: Request, caller: Caller) -> AsyncGenerator[Database]:
         """A transaction that is the request's: what its operation writes, it writes in here."""
-        async with request.state.writes.transaction() as db:
+        async with request.state.writes.for_caller(caller).transaction() as db:
             request.scope[_WITHIN] = db
             yield db
 
@@ -210,11 +211,12 @@ class _Write(Changing[QueryT]):
     async def __call__(self, request: Request) -> AsyncGenerator[Writing[QueryT]]:
         caller, query, now = await self.take_up(request)
         state = request.state
+        reader = state.reader.for_caller(caller)
         if (given := request.scope.get(_WITHIN)) is not None:
-            yield Writing(given, state.reader, query, now, caller, state.environment)
+            yield Writing(given, reader, query, now, caller, state.environment)
             return
-        async with self.within(request) as db:
-            yield Writing(db, state.reader, query, now, caller, state.environment)
+        async with self.within(request, caller) as db:
+            yield Writing(db, reader, query, now, caller, state.environment)
 
 
 class _Taker(Changing[QueryT]):
@@ -225,8 +227,8 @@ class _Taker(Changing[QueryT]):
         state = request.state
         db = request.scope.get(_WITHIN)
         # In a transaction of its own a report is on its own: nobody else's can be taken in with it.
-        db, intake = (state.writes, state.intake) if db is None else (db, Intake(db))
-        return Taking(db, state.reader, query, now, caller, state.environment, intake)
+        db, intake = (state.writes.for_caller(caller), state.intake) if db is None else (db, Intake(db))
+        return Taking(db, state.reader.for_caller(caller), query, now, caller, state.environment, intake)
 
 
 def reading(model: type[BaseModel], capability: Capability) -> Any:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from app.clock import Clock, system_clock
-from app.db import Database, open_read_pool, open_write_pool
+from app.db import SERVICE_ROLE, Database, open_read_pool, open_write_pool
 from app.fragments import FragmentCache
 from app.metrics import Metrics
 from app.middleware.stack import add_middleware
@@ -194,7 +194,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
         SettingsError: a setting is wrong, or no database address is set.
     """
     settings = settings or read_settings()
-    url = settings.read_database_url or settings.database_url
+    url = settings.service_database_url or settings.database_url
     if url is None:
         raise SettingsError("须设置 LIUZHANG_DATABASE_URL,或用 liuzhang serve 启动内嵌的 PostgreSQL")
     metrics = Metrics()
@@ -202,13 +202,14 @@ def create_app(settings: Settings | None = None, *, clock: Clock = system_clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[State]:
-        size, seconds = settings.pool_size, settings.statement_timeout
+        size, seconds, role = settings.pool_size, settings.statement_timeout, SERVICE_ROLE
+        read_url = settings.read_database_url or url
         async with (
             nullcontext() if tracing is None else tracing.running(),
-            open_read_pool(url, size=size, statement_timeout=seconds) as reads,
-            open_write_pool(settings.database_url or url, size=size, statement_timeout=seconds) as writes,
+            open_read_pool(read_url, size=size, statement_timeout=seconds, role=role) as reads,
+            open_write_pool(url, size=size, statement_timeout=seconds, role=role) as writes,
             # Of its own, so that requests never wait for the one that leads.
-            open_write_pool(settings.database_url or url, size=1, statement_timeout=seconds) as leading,
+            open_write_pool(url, size=1, statement_timeout=seconds, role=role) as leading,
             AsyncExitStack() as stack,
         ):
             reader = Reader(Database(reads), FragmentCache(settings.fragment_cache_size))

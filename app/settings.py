@@ -36,6 +36,11 @@ class Settings(BaseSettings):
         pattern=r"^postgres(ql)?://",
         description="外部 PostgreSQL(15 及以上)的地址;留空则启动内嵌的 PostgreSQL",
     )
+    service_database_url: str | None = Field(
+        default=None,
+        pattern=r"^postgres(ql)?://",
+        description="服务自身连接外部 PostgreSQL 的地址,以 liuzhang_service 或其成员登录;留空则同上,并改用该角色",
+    )
     read_database_url: str | None = Field(
         default=None, pattern=r"^postgres(ql)?://", description="只读查询所用的地址,如只读副本;留空则同上"
     )

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 import migrations
 from app.clock import system_clock
-from app.db import Database, Query, create_engine, open_write_pool
+from app.db import Database, Query, Scoped, create_engine, open_write_pool
 from app.domain.roles import Grant, Role, parse_grant
 from app.embedded import Cluster, running
 from app.main import create_app
@@ -166,8 +166,11 @@ class CountingDatabase(Database):
     """Delegates to an open database, and keeps the statements it was asked for, those in transactions too."""
 
     def __init__(self, database: Database, statements: list[str] | None = None) -> None:
-        super().__init__(database._on, database._pending)
+        super().__init__(database._on, database._caller, database._pending)
         self.statements: list[str] = [] if statements is None else statements
+
+    def for_caller(self, caller: Scoped) -> Database:
+        return CountingDatabase(super().for_caller(caller), self.statements)
 
     async def fetch(self, query: Query, **given: Any) -> list[asyncpg.Record]:
         self.statements.append(query.sql)

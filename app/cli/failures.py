@@ -23,6 +23,14 @@ class UsageError(RuntimeError):
     """Something the user can put right; the message (Chinese) says how."""
 
 
+def _first_cause(error: BaseException) -> BaseException:
+    """What PostgreSQL said, without the statement that SQLAlchemy adds to it."""
+    if isinstance(error, SQLAlchemyError):
+        while error.__cause__ is not None:
+            error = error.__cause__
+    return error
+
+
 def explained(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Turn expected failures into one line on standard error and exit code 1."""
 
@@ -35,7 +43,7 @@ def explained(command: Callable[Parameters, Result]) -> Callable[Parameters, Res
         except (UsageError, DemoError, SettingsError, EmbeddedError, SeedError, ValueError) as error:
             typer.echo(f"错误: {error}", err=True)
         except (OSError, asyncpg.PostgresError, SQLAlchemyError) as error:
-            typer.echo(f"错误: 无法使用数据库或文件: {error}", err=True)
+            typer.echo(f"错误: 无法使用数据库或文件: {_first_cause(error)}", err=True)
         raise typer.Exit(1)
 
     return run

@@ -14,7 +14,7 @@ import typer
 from fastapi import FastAPI
 
 from app.cli.accounts import tell_first_administrator
-from app.cli.database import check_version, database, prepare
+from app.cli.database import check_service, check_version, database, let_service_in, prepare
 from app.cli.failures import UsageError, explained
 from app.cli.logs import configure_logging
 from app.cli.server import run_server, run_workers
@@ -58,17 +58,23 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     configure_logging(settings)
+    if settings.database_url is None and settings.service_database_url is not None:
+        raise UsageError("LIUZHANG_SERVICE_DATABASE_URL 须与 LIUZHANG_DATABASE_URL 一起设置")
     listener = _bind(settings.host, settings.port)
     with listener, database(settings, revive=True) as (url, place):
         for report in asyncio.run(prepare(url, seed=True)):
             typer.echo(f"已载入总体方案 {report.plan}({report.inserted} 行)")
+        service_url = settings.service_database_url or url
+        if settings.database_url is None:
+            service_url = asyncio.run(let_service_in(url))
+        asyncio.run(check_service(service_url))
         if settings.read_database_url is not None:
             asyncio.run(check_version(settings.read_database_url))
         at = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
         tell_first_administrator(url, settings.environment)
         typer.echo(f"接口      {at}/api/v1\n接口文档  {at}/docs\n接口参考  {at}/reference\n数据      {place}")
         sys.stdout.flush()
-        _run(settings.model_copy(update={"database_url": url}), listener)
+        _run(settings.model_copy(update={"service_database_url": service_url}), listener)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
@@ -81,7 +87,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     if settings.workers == 1:
         run_server(create_app(settings), settings, listener)
         return
-    os.environ["LIUZHANG_DATABASE_URL"] = settings.database_url or ""
+    os.environ["LIUZHANG_SERVICE_DATABASE_URL"] = settings.service_database_url or ""
     run_workers("app.cli.serve:worker", settings, listener)
 
 

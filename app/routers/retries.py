@@ -64,7 +64,7 @@ async def _answered_once(
     """
     caller, now = await guard.admit(request)
     attempt = await _attempt(request, caller.actor.id)
-    async with guard.within(request) as db:
+    async with guard.within(request, caller) as db:
         kept = await take_up(db, attempt, now=now)
         if kept is not None:
             return _again(kept)

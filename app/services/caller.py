@@ -6,6 +6,7 @@ from functools import cached_property
 
 from app.domain.permissions import Capability, Subject, has_capability
 from app.domain.roles import Actor
+from app.domain.row_scope import scope_of
 from app.domain.visibility import Visibility, visible
 from app.errors import ForbiddenError, UnauthenticatedError
 from app.security.addresses import Address, Network, client_address
@@ -65,6 +66,11 @@ class Caller:
     def visibility(self) -> Visibility:
         """The rows of progress that this caller may read."""
         return visible(self.actor, public=self.public.progress)
+
+    @cached_property
+    def scope(self) -> str:
+        """What this caller may see and write, as the database's policies read it."""
+        return scope_of(self.actor, self.visibility)
 
     def may(self, capability: Capability) -> bool:
         """Whether this kind of operation is open to the caller at all."""

@@ -5,12 +5,14 @@ so that nobody waits for others when there are none; each has its own answer, gi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import chain
 from typing import Final, Generic, TypeVar
 
 import asyncpg
 
 from app.db import Database
+from app.domain.row_scope import reporting_scope
 from app.services.submissions import Report, SpoiledError, Taken, take, take_forms
 
 __all__ = ["Intake"]
@@ -88,16 +90,27 @@ class _Gathering(Generic[GivenT, DoneT]):
                 _tell([one], done)
 
 
+class _Together:
+    """All who report in one group."""
+
+    def __init__(self, reports: Iterable[Report]) -> None:
+        self.scope = reporting_scope({id(report.caller): report.caller.visibility for report in reports}.values())
+
+
 class Intake:
     """Takes single reports and whole forms in, those that arrive together in one go."""
 
     def __init__(self, db: Database) -> None:
         """Write on ``db``, a pool."""
         self._reports = _Gathering[Report, Taken](
-            lambda reports: take(db, reports), size=lambda _: 1, most=_MOST_SINGLE_REPORTS
+            lambda reports: take(db.for_caller(_Together(reports)), reports),
+            size=lambda _: 1,
+            most=_MOST_SINGLE_REPORTS,
         )
         self._forms = _Gathering[Sequence[Report], Sequence[Taken]](
-            lambda forms: take_forms(db, forms), size=len, most=_MOST_REPORTS_OF_FORMS
+            lambda forms: take_forms(db.for_caller(_Together(chain.from_iterable(forms))), forms),
+            size=len,
+            most=_MOST_REPORTS_OF_FORMS,
         )
 
     async def take(self, report: Report) -> Taken:

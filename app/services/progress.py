@@ -1,5 +1,6 @@
 """How far tasks are: the series of one, and battles and plans rolled up in SQL, as of any instant."""
 
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -11,6 +12,7 @@ from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject
 from app.domain.plan import battle_of, plan_of
 from app.domain.progress import Light, Stage, Thresholds, deviation, light, schedule_progress
+from app.domain.workflow import SubmissionState
 from app.errors import NotFoundError
 from app.models import (
     Battle,
@@ -150,18 +152,24 @@ async def get_task_progress(
     rows = await reader.pool.fetch(_SERIES, code=code, **at_instant(query.as_of or now))
     if not rows and await task_key(reader.pool, code) is None:
         raise NotFoundError(f"没有任务 {code}")
-    points = [_point(row) for row in rows if caller.sees(Subject(plan_of(code), battle_of(code), row["unit"]))]
+    points: list[ProgressPoint] = []
+    for row in rows:
+        subject = Subject(plan_of(code), battle_of(code), row["unit"])
+        if caller.sees(subject):
+            points.append(_point(row, drafts=caller.sees(replace(subject, draft=True))))
     return render(TaskProgressRead(task=code, items=points), known)
 
 
-def _point(row: Any) -> ProgressPoint:
+def _point(row: Any, *, drafts: bool) -> ProgressPoint:
+    """A report of the series; that it is being corrected is only for whoever sees drafts."""
+    state = row["state"] if drafts or row["state"] != SubmissionState.DRAFT else SubmissionState.CERTIFIED
     scheduled = schedule_progress(row["year"], parse_period(row["period"]).end, points_in(row["points"]))
     thresholds = Thresholds(behind_points=row["behind_points"], ahead_points=row["ahead_points"])
     stage, percent = Stage(row["stage"]), row["percent_complete"]
     return ProgressPoint(
         period=row["period"],
         unit=UnitRef(unit=row["unit"], name=row["unit_name"]),
-        state=row["state"],
+        state=state,
         revision=row["revision"],
         certified=row["certified"],
         stage=stage,

@@ -7,7 +7,7 @@ import orjson
 from pydantic import BaseModel
 from sqlalchemy import bindparam, select
 
-from app.db import Database
+from app.db import Database, Scoped
 from app.fragments import FragmentCache
 from app.pagination import PageRequest
 from app.schemas.base import ListQuery
@@ -21,6 +21,10 @@ class Reader:
 
     pool: Database
     fragments: FragmentCache
+
+    def for_caller(self, caller: Scoped) -> "Reader":
+        """What a caller reads with."""
+        return Reader(self.pool.for_caller(caller), self.fragments)
 
 
 def page_request(query: ListQuery, *, sort: str) -> PageRequest:

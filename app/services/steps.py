@@ -79,7 +79,7 @@ _CASES = Query(
     FROM submissions s
     JOIN tasks t ON t.id = s.task_id
     JOIN units u ON u.id = s.unit_id
-    JOIN submission_revisions r ON (r.task_id, r.submission_id, r.revision) = (s.task_id, s.id, s.revision)
+    LEFT JOIN submission_revisions r ON (r.task_id, r.submission_id, r.revision) = (s.task_id, s.id, s.revision)
     LEFT JOIN LATERAL (
         SELECT o.id, o.lock_at, o.effective_due_at, o.rule_id, o.rule_version FROM obligations o
         JOIN rules r ON r.id = o.rule_id AND r.kind = 'reporting'
@@ -290,7 +290,8 @@ async def certify_many(
         ForbiddenError: the caller does not certify for that unit.
         InvalidRequestError: no certifier is named, and the caller certifies for several.
     """
-    cases = {key: case for key, case in (await _lock(db, request.ids)).items() if caller.sees(subject_of(case))}
+    locked = await _lock(db, request.ids)
+    cases = {key: seen for key, case in locked.items() if (seen := _as_seen(case, caller)) is not None}
     actor = await _certifier(reader, request.by, cases, caller)
     results: list[BatchResult] = []
     confirmed: dict[UUID, Any] = {}
@@ -338,9 +339,21 @@ async def _lock(db: Database, identities: Sequence[UUID]) -> dict[UUID, Any]:
 
 async def _case(db: Database, identity: UUID, caller: Caller) -> Any:
     case = (await _lock(db, [identity])).get(identity)
-    if case is None or not caller.sees(subject_of(case)):
+    seen = None if case is None else _as_seen(case, caller)
+    if seen is None:
         raise missing(identity)
-    return case
+    return seen
+
+
+def _as_seen(case: Any, caller: Caller) -> Any | None:
+    """A submission as its caller sees it: without the draft of a correction, where they see none; ``None``: not."""
+    subject = subject_of(case)
+    if caller.sees(subject):
+        return case
+    if case["certified_revision"] is None or not caller.sees(replace(subject, draft=False)):
+        return None
+    # As what is in force it can be judged no more, whichever version of it they know.
+    return {**case, "state": SubmissionState.CERTIFIED.value, "version": None}
 
 
 async def _own_case(db: Database, identity: UUID, match: Known | None, caller: Caller) -> Any:
@@ -353,7 +366,9 @@ async def _own_case(db: Database, identity: UUID, match: Known | None, caller: C
 
 
 def _refuse_changed(case: Any, match: Known | None) -> None:
-    if match is not None and not is_known(case["id"], case["version"], match):
+    if match is None or case["version"] is None:
+        return
+    if not is_known(case["id"], case["version"], match):
         raise PreconditionError("该进度报送已被更改,请重新读取")
 
 

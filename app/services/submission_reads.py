@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ARRAY, Text, Uuid, any_, bindparam, case, cast, func, select
+from sqlalchemy import ARRAY, Text, Uuid, and_, any_, bindparam, case, cast, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 
@@ -54,7 +54,7 @@ from app.services.draft_reads import note_drafts
 from app.services.reader import Reader, decoded, equal_to, key_of, page_request
 from app.services.submissions import Report, Taken
 from app.services.units import resolve_unit
-from app.services.visible_rows import seen_conditions, seen_filter
+from app.services.visible_rows import draft_rights, seen_conditions, seen_filter, sees_draft
 
 __all__ = [
     "get_history",
@@ -70,6 +70,34 @@ __all__ = [
 ]
 
 _CERTIFIER = aliased(Unit)
+# Whoever may not see the draft of a correction sees what is in force, as if there were none.
+_IS_CORRECTED = and_(
+    Submission.state == SubmissionState.DRAFT.value,
+    Submission.certified_revision.is_not(None),
+    ~sees_draft(plan=Submission.plan_id, unit=Submission.unit_id),
+)
+_OF_SHOWN = and_(
+    SubmissionRevision.task_id == Submission.task_id,
+    SubmissionRevision.submission_id == Submission.id,
+    SubmissionRevision.revision == case((_IS_CORRECTED, Submission.certified_revision), else_=Submission.revision),
+)
+_IS_OLDER = SubmissionRevision.revision < Submission.revision
+_STATE = case((_IS_OLDER, SubmissionState.CERTIFIED.value), else_=Submission.state)
+# Every step raises the version by one.
+_VERSION = case(
+    (
+        _IS_OLDER,
+        select(func.count())
+        .where(
+            SubmissionTransition.task_id == Submission.task_id,
+            SubmissionTransition.submission_id == Submission.id,
+            SubmissionTransition.revision <= SubmissionRevision.revision,
+        )
+        .correlate(Submission, SubmissionRevision)
+        .scalar_subquery(),
+    ),
+    else_=Submission.version,
+)
 _FIGURES = (
     select(
         func.json_agg(
@@ -83,7 +111,7 @@ _FIGURES = (
     .where(
         Observation.task_id == Submission.task_id,
         Observation.submission_id == Submission.id,
-        Observation.revision == Submission.revision,
+        Observation.revision == SubmissionRevision.revision,
     )
     .scalar_subquery()
 )
@@ -109,15 +137,15 @@ _COLUMNS: Statement = (
     select(
         Submission.id.label("sort_key"),
         Submission.id,
-        Submission.version,
+        _VERSION.label("version"),
         Task.code.label("task"),
         Unit.code.label("unit"),
         Unit.name.label("unit_name"),
         Plan.code.label("plan"),
         Battle.code.label("battle"),
         Submission.period,
-        Submission.state,
-        Submission.revision,
+        _STATE.label("state"),
+        SubmissionRevision.revision,
         Submission.certified_revision,
         SubmissionRevision.stage,
         SubmissionRevision.percent_complete,
@@ -132,12 +160,8 @@ _COLUMNS: Statement = (
         cast(_FIGURES, Text).label("observations"),
         _CERTIFIERS.label("certifiers"),
     )
-    .join(
-        SubmissionRevision,
-        (SubmissionRevision.task_id == Submission.task_id)
-        & (SubmissionRevision.submission_id == Submission.id)
-        & (SubmissionRevision.revision == Submission.revision),
-    )
+    .select_from(Submission)
+    .join(SubmissionRevision, _OF_SHOWN)
     .join(Task, Task.id == Submission.task_id)
     .join(Unit, Unit.id == Submission.unit_id)
     .join(Plan, Plan.id == Submission.plan_id)
@@ -153,12 +177,12 @@ _LISTING = Listing(
         "task": Submission.task_id == key_of(Task, "task"),
         "unit": Submission.unit_id == bindparam("unit"),
         "period": Submission.period == bindparam("period"),
-        "status": Submission.state == bindparam("status"),
+        "status": bindparam("status") == _STATE,
         **seen_conditions(
             plan=Submission.plan_id,
             unit=Submission.unit_id,
             battle=Submission.battle_id,
-            draft=Submission.state == SubmissionState.DRAFT.value,
+            draft=(Submission.state == SubmissionState.DRAFT.value) & Submission.certified_revision.is_(None),
         ),
     },
 )
@@ -245,7 +269,7 @@ def is_known(identity: UUID, version: int, known: Known) -> bool:
 
 async def read_submission(db: Database, identity: UUID, caller: Caller) -> tuple[SubmissionRead, str]:
     """A submission as its own transaction sees it, with its ETag."""
-    row = await db.fetch_row(_BY_ID, id=identity)
+    row = await db.fetch_row(_BY_ID, id=identity, **draft_rights(caller.visibility))
     assert row is not None, "it was locked by this transaction"
     shown = _submission(row, caller)
     return shown, etag_of(identity, row["version"], shown.allowed_actions)
@@ -269,7 +293,7 @@ async def get_submission(
 
 async def _visible(reader: Reader, trail: Database, identity: UUID, *, now: datetime, caller: Caller) -> Any:
     """A submission that the caller may see; that they have seen it is put down where it has to be."""
-    row = await reader.pool.fetch_row(_BY_ID, id=identity)
+    row = await reader.pool.fetch_row(_BY_ID, id=identity, **draft_rights(caller.visibility))
     if row is None or not caller.sees(subject_of(row)):
         raise missing(identity)
     await _note([row], trail, now=now, caller=caller)
@@ -307,7 +331,8 @@ async def list_submissions(
         scope = query.task or query.battle or query.plan
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=scope)}
     filters |= seen_filter(caller.visibility, drafts=True)
-    page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters)
+    rights = draft_rights(caller.visibility)
+    page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters, rights)
     await _note(page.rows, trail, now=now, caller=caller)
     items = [_submission(row, caller) for row in page.rows]
     return render(SubmissionPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
@@ -330,7 +355,7 @@ async def read_form(
     if not owed and not (caller.visibility.everything or unit in {scope.unit for scope in caller.visibility.units}):
         raise NotFoundError(f"没有可查阅的{named['name']}月进度表")
     identities = [row["submission"] for row in owed if row["submission"] is not None]
-    found = await reader.pool.fetch(_OF_FORM, ids=identities)
+    found = await reader.pool.fetch(_OF_FORM, ids=identities, **draft_rights(caller.visibility))
     seen = [row for row in found if caller.sees(subject_of(row))]
     await _note(seen, trail, now=now, caller=caller)
     submissions = {row["id"]: _submission(row, caller) for row in seen}
@@ -352,12 +377,12 @@ async def read_form(
 async def get_history(
     reader: Reader, trail: Database, identity: UUID, known: Known, *, now: datetime, caller: Caller
 ) -> Rendered:
-    """All revisions and steps of a submission.
+    """All revisions and steps of a submission that the caller may see.
 
     Raises:
         NotFoundError: there is none of this id that the caller may see.
     """
-    await _visible(reader, trail, identity, now=now, caller=caller)
+    newest = (await _visible(reader, trail, identity, now=now, caller=caller))["revision"]
     revisions = await reader.pool.fetch(_REVISIONS, id=identity)
     steps = [
         StepRead.model_validate(
@@ -367,8 +392,9 @@ async def get_history(
             }
         )
         for row in await reader.pool.fetch(_STEPS, id=identity)
+        if row["revision"] <= newest
     ]
-    shown = [RevisionRead.model_validate(dict(row)) for row in revisions]
+    shown = [RevisionRead.model_validate(dict(row)) for row in revisions if row["revision"] <= newest]
     return render(HistoryRead(id=identity, revisions=shown, steps=steps), known)
 
 

@@ -22,7 +22,7 @@ import uuid_utils
 from sqlalchemy import text
 
 from app.clock import SHANGHAI
-from app.db import Database, Query
+from app.db import SCOPE_GIVEN, Database, Query
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject, may_report
 from app.domain.plan import battle_of, plan_of
@@ -131,7 +131,7 @@ _ABOUT = Query(
 """)  # noqa: S608 - of constants
 )
 # What a report is about is copied from its obligation; a plan that was loaded anew in between may have taken it back.
-_WRITE = """
+_WRITE = f"""
     WITH given AS MATERIALIZED (
         SELECT g.*, o.task_id, o.plan_id, o.battle_id, o.period, o.period_start
         FROM json_to_recordset(CAST(:reports AS json)) AS g(
@@ -139,13 +139,14 @@ _WRITE = """
             percent_complete numeric, progress text, problems text, next_steps text, as_of timestamptz, warnings jsonb,
             content_hash text, observations json, task text, unit text, plan text, battle text)
         LEFT JOIN obligations o ON o.unit_id = g.unit_id AND o.id = g.obligation_id
+        WHERE {SCOPE_GIVEN}
     ), kept AS (
         INSERT INTO submissions (task_id, id, unit_id, plan_id, battle_id, period, period_start, state, revision,
                                  version, created_at)
         SELECT task_id, id, unit_id, plan_id, battle_id, period, period_start, state, 1, 1, at FROM given
-        WHERE {owed}
+        WHERE {{owed}}
         ORDER BY task_id, unit_id, period
-        {conflict}
+        {{conflict}}
         RETURNING id
     ), fresh AS (
         SELECT given.* FROM given JOIN kept USING (id)
@@ -175,11 +176,11 @@ _WRITE = """
         FROM fresh WHERE state = 'submitted'
     ), audited AS (
         -- When all is done that waits for others.
-        SELECT {append} FROM (SELECT count(*) AS n FROM owed) AS done WHERE done.n >= 0
+        SELECT {{append}} FROM (SELECT count(*) AS n FROM owed) AS done WHERE done.n >= 0
     )
     SELECT CAST(given.id AS text) AS id FROM given
     WHERE (SELECT count(*) FROM audited) > 0 AND NOT EXISTS (SELECT FROM kept WHERE kept.id = given.id)
-"""
+"""  # noqa: S608 - of constants
 _AUDITED = APPEND.format(kept="ARRAY(SELECT CAST(kept.id AS text) FROM kept)")
 # Who comes second for one task, unit and period inserts nothing and is told so; all else follows from that row.
 _WRITE_EACH = Query(

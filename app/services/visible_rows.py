@@ -7,12 +7,12 @@ costs no condition.
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Text, and_, any_, bindparam, func, literal, or_, select, tuple_
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Text, and_, any_, bindparam, func, literal, or_, select, tuple_
 
 from app.domain.visibility import Visibility
 from app.models import Battle, Plan, Unit
 
-__all__ = ["seen_conditions", "seen_filter", "whole_of"]
+__all__ = ["draft_rights", "seen_conditions", "seen_filter", "sees_draft", "whole_of"]
 
 
 def _keys(model: Any, parameter: str) -> ColumnElement[Any]:
@@ -31,6 +31,29 @@ def _pairs(unit: Any, plan: Any, parameter: str) -> ColumnElement[bool]:
     return tuple_(unit, plan).in_(found)
 
 
+def _with_drafts(plan: Any, unit: Any) -> ColumnElement[bool]:
+    return or_(
+        _among(plan, Plan, "seen_draft_plans"),
+        _among(unit, Unit, "seen_draft_units"),
+        _pairs(unit, plan, "seen_draft_pairs"),
+    )
+
+
+def sees_draft(*, plan: Any, unit: Any) -> ColumnElement[bool]:
+    """Whether the caller sees the drafts of a row, for a statement that shows it to all; see :func:`draft_rights`."""
+    return or_(bindparam("seen_drafts", type_=Boolean), _with_drafts(plan, unit))
+
+
+def draft_rights(visibility: Visibility) -> dict[str, Any]:
+    """The parameters of :func:`sees_draft` for one caller."""
+    return {
+        "seen_drafts": visibility.drafts_everywhere,
+        "seen_draft_plans": sorted(visibility.plans_with_drafts),
+        "seen_draft_units": sorted({s.unit for s in visibility.units if s.plan is None and s.drafts}),
+        "seen_draft_pairs": sorted({f"{s.unit} {s.plan}" for s in visibility.units if s.plan and s.drafts}),
+    }
+
+
 def seen_conditions(
     *, plan: Any, unit: Any = None, battle: Any = None, draft: ColumnElement[bool] | None = None
 ) -> dict[str, ColumnElement[bool]]:
@@ -42,11 +65,7 @@ def seen_conditions(
         shown.append(_among(battle, Battle, "seen_battles"))
     if draft is None:
         return {"seen": or_(*shown)}
-    with_drafts = or_(
-        _among(plan, Plan, "seen_draft_plans"),
-        _among(unit, Unit, "seen_draft_units"),
-        _pairs(unit, plan, "seen_draft_pairs"),
-    )
+    with_drafts = _with_drafts(plan, unit)
     return {"seen": or_(with_drafts, and_(~draft, or_(*shown))), "handed_in": or_(with_drafts, ~draft)}
 
 
@@ -54,11 +73,7 @@ def seen_filter(visibility: Visibility, *, drafts: bool = False) -> dict[str, di
     """The filter of a listing for one caller; ``drafts`` where its rows can be drafts. Empty: everything is shown."""
     if visibility.drafts_everywhere or (visibility.everything and not drafts):
         return {}
-    own: dict[str, Any] = {
-        "seen_draft_plans": sorted(visibility.plans_with_drafts),
-        "seen_draft_units": sorted({s.unit for s in visibility.units if s.plan is None and s.drafts}),
-        "seen_draft_pairs": sorted({f"{s.unit} {s.plan}" for s in visibility.units if s.plan and s.drafts}),
-    }
+    own = draft_rights(visibility)
     if visibility.everything:
         return {"handed_in": own}
     seen: dict[str, Any] = {

@@ -18,12 +18,13 @@ import pytest_asyncio
 from fastapi import FastAPI
 
 from app.clock import SHANGHAI
+from app.db import Database, open_write_pool
 from app.main import create_app
 from app.schemas.submission import HistoryRead, ReceiptRead, SubmissionRead
 from app.services.intake import Intake
 from app.services.reader import Reader
 from app.settings import Settings
-from tests.conftest import KEYS, Clone, CountingDatabase, serving
+from tests.conftest import KEYS, Clone, CountingDatabase, make_key, serving
 
 SUBMISSIONS = "/api/v1/submissions"
 OBLIGATIONS = "/api/v1/obligations"
@@ -652,6 +653,57 @@ async def test_a_correction_may_be_kept_returned_and_edited_and_leaves_what_is_f
     assert [revision["percent_complete"] for revision in history["revisions"]] == [30, 36]
     now = await desk.obligation(as_of="2023-04-10T09:00:00+08:00")
     assert now == filed
+
+
+async def test_whoever_sees_no_drafts_sees_what_is_in_force_while_it_is_corrected(desk: Desk) -> None:
+    """Byte for byte as before, with the same ETags, and with no hint of the draft."""
+    identity = await bring(desk, "certified")
+    async with open_write_pool(desk.url, size=1) as pool:
+        db = Database(pool)
+        reader, reporter = await make_key(db, "查阅", ["reader"]), await make_key(db, "报送", ["reporter:431228-nyncj"])
+        auditor, judge = await make_key(db, "审计", ["auditor"]), await make_key(db, "统计局", ["certifier:431228-tjj"])
+    one, form = f"{SUBMISSIONS}/{identity}", "/api/v1/units/431228-nyncj/forms/2023-04"
+    shown = (one, f"{one}/history", f"{one}/receipt", form, f"/api/v1/tasks/{FARM}/progress")
+    lists = (SUBMISSIONS, f"{SUBMISSIONS}?status=certified", f"{SUBMISSIONS}?status=draft")
+
+    async def seen(key: str) -> list[tuple[int, Any, Any]]:
+        answers = [await desk.send("GET", path, None, Authorization=f"Bearer {key}") for path in (*shown, *lists)]
+        found = [(answer.status_code, answer.headers["ETag"], answer.json()) for answer in answers]
+        for _, _, body in found:
+            body.pop("server_time", None)
+        return found
+
+    before = {key: await seen(key) for key in (reader, judge, reporter, auditor)}
+    await desk.step(identity, "correct", CORRECTION | {"submit": False})
+    await desk.send("PATCH", one, SAID | {"percent_complete": 37})
+    for key in (reader, judge):
+        assert await seen(key) == before[key]
+    for key in (reporter, auditor):
+        current, history, *_, in_lists, certified, drafts = (body for _, _, body in await seen(key))
+        assert (current["state"], current["revision"], current["percent_complete"]) == ("draft", 2, 37)
+        assert [step["action"] for step in history["steps"]] == ["submit", "certify", "correct", "edit"]
+        assert in_lists["items"] == drafts["items"] != certified["items"] == []
+
+    # It can be judged no more than before, whichever copy the certifier holds.
+    for match in ({}, {"If-Match": before[judge][0][1]}, {"If-Match": '"other"'}):
+        problem = await desk.step(identity, "certify", {}, 409, Authorization=f"Bearer {judge}", **match)
+        assert problem["allowed"] == ["correct"]
+    many = await desk.send("POST", "/api/v1/certifications", {"ids": [identity]}, Authorization=f"Bearer {judge}")
+    assert [result["status"] for result in many.json()["results"]] == [409]
+
+    # Handed in, it is there for all.
+    await desk.step(identity, "submit")
+    (_, _, current), *_ = await seen(reader)
+    assert (current["state"], current["revision"], current["certified_revision"]) == ("submitted", 2, 1)
+
+
+async def test_a_draft_that_was_never_certified_stays_hidden(desk: Desk) -> None:
+    identity = await bring(desk, "draft")
+    async with open_write_pool(desk.url, size=1) as pool:
+        reader = await make_key(Database(pool), "查阅", ["reader"])
+    for path in ("", "/history", "/receipt"):
+        answer = await desk.send("GET", f"{SUBMISSIONS}/{identity}{path}", None, Authorization=f"Bearer {reader}")
+        assert answer.status_code == 404
 
 
 async def test_a_correction_is_checked(desk: Desk) -> None:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from app.cli.database import let_service_in
 from app.embedded_keeper import SERVER, server_pid
 from app.version import VERSION
 from tests.conftest import Clone
@@ -352,6 +353,29 @@ async def test_a_given_database_is_migrated_and_seeded_and_no_other_started(home
     assert "外部 PostgreSQL" in service.stdout
     assert not home.home.exists()
     assert not home.processes()
+
+
+LOGINS = "SELECT string_agg(DISTINCT usename, ' ') FROM pg_stat_activity WHERE application_name LIKE 'liuzhang-%'"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_service_logs_in_to_the_embedded_database_as_who_owns_nothing(home: Home, workers: str) -> None:
+    home.serve("--workers", workers).ready()
+    assert query(home.url, LOGINS) == "liuzhang_service"
+
+
+async def test_the_service_has_a_login_of_its_own_where_one_is_given(home: Home, clone: Clone) -> None:
+    async with clone() as url:
+        own = await let_service_in(url)
+        service = home.serve(LIUZHANG_DATABASE_URL=url, LIUZHANG_SERVICE_DATABASE_URL=own).ready()
+        assert await asyncio.to_thread(query, url, f"{LOGINS} AND datname = current_database()") == "liuzhang_service"
+        assert service.end() == 0
+
+
+def test_a_login_of_the_service_without_the_owner_s_is_told(home: Home) -> None:
+    ended = home.run("serve", LIUZHANG_SERVICE_DATABASE_URL="postgresql://127.0.0.1/none")
+    assert ended.returncode == 1
+    assert "LIUZHANG_DATABASE_URL" in ended.stderr
 
 
 async def test_reads_go_to_the_read_database(home: Home, clone: Clone) -> None:

@@ -29,6 +29,7 @@ def test_everything_has_a_default_that_works_on_one_machine() -> None:
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
     assert settings.data_dir == Path(".data")
     assert settings.database_url is None
+    assert settings.service_database_url is None
     assert settings.read_database_url is None
     assert settings.pg_bin is None
     assert settings.pool_size == 4
