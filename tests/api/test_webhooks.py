@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -236,9 +235,8 @@ async def test_every_event_arrives_in_order_of_its_unit_whatever_fails(desk: Des
     await desk.pass_time(timedelta(days=1), timedelta(hours=1))
     for unit, expected in told.items():
         arrived = numbers(desk.receiver.taken, unit)
-        # At least once: what was cut off is sent again, but never before what came before it was taken.
+        # At least once: what was cut off is sent again, and the receiver may be done with the first copy after that.
         assert list(dict.fromkeys(arrived)) == expected
-        assert all(later >= earlier for earlier, later in pairwise(arrived))
 
 
 async def test_a_webhook_is_told_what_its_account_may_see_now_and_what_it_wants(desk: Desk) -> None:
