@@ -32,9 +32,10 @@ from app.services.caller import Caller
 from app.services.grants import grant_extension, grant_waiver
 from app.services.materials import receive_material
 from app.services.reader import Reader
+from app.services.reports import Report
 from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
-from app.services.submissions import Report, refuse, take
+from app.services.submissions import refuse, take
 
 __all__ = ["DemoError", "DemoReport", "fill_demo"]
 

@@ -26,13 +26,11 @@ from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
 from app.services.intake import Intake
 from app.services.reader import Reader
+from app.services.reports import Report, Taken, about
 from app.services.submission_reads import received
 from app.services.submissions import (
     FORBIDDEN,
     Cleared,
-    Report,
-    Taken,
-    about,
     is_cleared,
     refuse,
     take,

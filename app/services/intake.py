@@ -13,7 +13,8 @@ import asyncpg
 
 from app.db import Database
 from app.domain.row_scope import reporting_scope
-from app.services.submissions import Report, SpoiledError, Taken, take, take_forms
+from app.services.reports import Report, Taken
+from app.services.submissions import SpoiledError, take, take_forms
 
 __all__ = ["Intake"]
 

@@ -15,7 +15,6 @@ from sqlalchemy import text
 
 from app.db import Database, Query
 from app.domain.events import EventType
-from app.domain.periods import parse_period
 from app.domain.permissions import Capability, may_certify, may_report, may_return
 from app.domain.plan import battle_of, plan_of
 from app.domain.roles import Role
@@ -38,18 +37,13 @@ from app.services.audit import record
 from app.services.caller import Caller, forbidden
 from app.services.reader import Reader
 from app.services.report_checks import (
-    AIM,
     LIMITS,
-    contradictions,
-    named_of,
     points_of,
-    previous_figure_of,
     previous_of,
-    warnings_of,
 )
+from app.services.revisions import keep_content
 from app.services.submission_acts import said, stepped
 from app.services.submission_reads import is_known, missing, read_submission, subject_of
-from app.services.submissions import revision_of
 from app.services.units import unit_named
 
 __all__ = [
@@ -131,51 +125,6 @@ _STEP = Query(
     SELECT task_id, id, revision, action, to_state, at, actor, CAST(:reason AS text) FROM given ORDER BY task_id, id
 """)
 )
-_FIGURES = Query(
-    text(f"""
-    SELECT g.code AS target, {AIM} AS aim, {
-        previous_figure_of(
-            "g.id",
-            task="CAST(:task AS bigint)",
-            unit="CAST(:unit AS bigint)",
-            start="CAST(:start AS date)",
-            previous_id="CAST(:previous_id AS uuid)",
-            previous_revision="CAST(:previous_revision AS int)",
-        )
-    } AS previous_figure
-    FROM targets g JOIN indicators i ON i.id = g.indicator_id WHERE g.code = ANY(CAST(:codes AS text[]))
-""")  # noqa: S608 - of constants
-)
-_KEEP_CONTENT = Query(
-    text("""
-    WITH given AS (
-        SELECT * FROM jsonb_to_record(CAST(:content AS jsonb)) AS g(
-            stage text, percent_complete numeric, progress text, problems text, next_steps text,
-            as_of timestamptz, warnings jsonb, content_hash text, observations jsonb)
-    ), figures AS (
-        SELECT o.target_id, o.value FROM given,
-               jsonb_to_recordset(given.observations) AS o(target_id bigint, value numeric)
-    ), content AS (
-        INSERT INTO submission_revisions AS r (task_id, submission_id, revision, stage, percent_complete, progress,
-                                               problems, next_steps, client_as_of, warnings, created_at, submitted_at,
-                                               content_hash)
-        SELECT CAST(:task AS bigint), CAST(:id AS uuid), CAST(:revision AS int), stage, percent_complete, progress,
-               problems, next_steps, as_of, warnings, :now, CAST(:submitted_at AS timestamptz), content_hash
-        FROM given
-        ON CONFLICT (task_id, submission_id, revision) DO UPDATE
-        SET stage = excluded.stage, percent_complete = excluded.percent_complete, progress = excluded.progress,
-            problems = excluded.problems, next_steps = excluded.next_steps, client_as_of = excluded.client_as_of,
-            warnings = excluded.warnings, submitted_at = excluded.submitted_at, content_hash = excluded.content_hash
-    ), dropped AS (
-        DELETE FROM observations o
-        WHERE (o.task_id, o.submission_id, o.revision) = (:task, :id, :revision)
-          AND o.target_id NOT IN (SELECT target_id FROM figures)
-    )
-    INSERT INTO observations (task_id, submission_id, revision, target_id, value)
-    SELECT :task, :id, :revision, target_id, value FROM figures
-    ON CONFLICT (task_id, submission_id, revision, target_id) DO UPDATE SET value = excluded.value
-""")
-)
 Answer = tuple[SubmissionRead, str]
 
 
@@ -194,7 +143,7 @@ async def edit_submission(
     case = await _own_case(db, identity, match, caller)
     to_state = _to_state(case, SubmissionAction.EDIT)
     before, _ = await read_submission(db, identity, caller)
-    await _keep_content(db, case, report, revision=case["revision"], submitted_at=None, now=now)
+    await keep_content(db, case, report, revision=case["revision"], submitted_at=None, now=now)
     await _take_step(db, [case], SubmissionAction.EDIT, to_state, now=now)
     after, etag = await read_submission(db, identity, caller)
     await record(db, caller, [stepped(case, SubmissionAction.EDIT, to_state, said(before), said(after))], now=now)
@@ -271,7 +220,7 @@ async def correct_submission(
         to_state = apply(to_state, SubmissionAction.SUBMIT)
     revision = case["revision"] + 1
     submitted_at = now if correction.submit else None
-    content_hash = await _keep_content(db, case, correction, revision=revision, submitted_at=submitted_at, now=now)
+    content_hash = await keep_content(db, case, correction, revision=revision, submitted_at=submitted_at, now=now)
     await _take_step(
         db, [case], SubmissionAction.CORRECT, to_state, now=now, reason=correction.reason, revision=revision
     )
@@ -438,37 +387,6 @@ def _refuse_certifier(case: Any, unit: Any) -> None:
     else:
         return
     raise InvalidRequestError(detail, faults=[Fault("/body/by", "not_certifier", detail)])
-
-
-async def _keep_content(
-    db: Database, case: Any, report: ReportWrite, *, revision: int, submitted_at: datetime | None, now: datetime
-) -> str:
-    """Write what a revision says, checked; it takes the place of what it said before. Its content hash."""
-    codes = [observation.target for observation in report.observations]
-    here = {
-        "task": case["task_id"],
-        "unit": case["unit_id"],
-        "start": case["period_start"],
-        "previous_id": case["previous_id"],
-        "previous_revision": case["previous_revision"],
-    }
-    figures = {row["target"]: named_of(row) for row in await db.fetch(_FIGURES, codes=codes, **here)}
-    faults = contradictions(report, case["task_id"], figures)
-    if faults:
-        raise InvalidRequestError("未接受: " + ";".join(fault.detail for fault in faults[:3]), faults=faults)
-    warnings = warnings_of(report, parse_period(case["period"]), case, figures)
-    subject = {name: case[name] for name in ("task", "unit", "period")}
-    content = revision_of(report, figures, warnings, **subject, revision=revision)
-    await db.fetch(
-        _KEEP_CONTENT,
-        task=case["task_id"],
-        id=case["id"],
-        revision=revision,
-        submitted_at=submitted_at,
-        now=now,
-        content=orjson.dumps(content).decode(),
-    )
-    return content["content_hash"]
 
 
 def _event(case: Any, action: SubmissionAction, to_state: SubmissionState) -> EventType | None:

@@ -52,7 +52,7 @@ from app.services.caller import Caller
 from app.services.deadlines import parsed_period
 from app.services.draft_reads import note_drafts
 from app.services.reader import Reader, decoded, equal_to, key_of, page_request
-from app.services.submissions import Report, Taken
+from app.services.reports import Report, Taken
 from app.services.units import resolve_unit
 from app.services.visible_rows import draft_rights, seen_conditions, seen_filter, sees_draft
 

@@ -15,7 +15,8 @@ from app.domain.roles import Actor, Grant, Role
 from app.schemas.submission import ReportWrite
 from app.services.caller import Caller
 from app.services.intake import Intake
-from app.services.submissions import Report, Taken, take
+from app.services.reports import Report, Taken
+from app.services.submissions import take
 from tests.conftest import Clone, CountingDatabase
 
 NOW = datetime(2023, 6, 10, 9, 0, tzinfo=SHANGHAI)
