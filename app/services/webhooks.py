@@ -11,6 +11,7 @@ from sqlalchemy import Uuid, bindparam, select, text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.actions import webhook_actions
 from app.domain.events import PauseReason, WebhookState
 from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError, NotFoundError, PreconditionError
 from app.models import Account, Webhook
@@ -47,9 +48,10 @@ __all__ = [
     "webhook_of",
 ]
 
+_STORED = tuple(name for name in WebhookRead.model_fields if name != "allowed_actions")
 _COLUMNS: Statement = select(
     Webhook.id.label("sort_key"),
-    *(getattr(Webhook, name) for name in WebhookRead.model_fields),
+    *(getattr(Webhook, name) for name in _STORED),
     Webhook.secret_version,
 ).join(Account, Account.id == Webhook.account_id)
 _OWN = Account.code == bindparam("owner")
@@ -319,4 +321,5 @@ async def _check_filters(db: Database, plan: str | None, unit: str | None) -> No
 
 
 def _shown(row: Any) -> WebhookRead:
-    return WebhookRead.model_validate({name: row[name] for name in WebhookRead.model_fields})
+    actions = webhook_actions(WebhookState(row["state"]))
+    return WebhookRead.model_validate({**{name: row[name] for name in _STORED}, "allowed_actions": actions})
