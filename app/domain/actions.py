@@ -8,7 +8,7 @@ A step that would be taken and change nothing, or that nobody needs any more, is
 disabled, reporting what is waived.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import date, datetime
 
 from app.domain.deadlines import Facts
@@ -128,7 +128,7 @@ def submission_actions(
     return tuple(action for action in allowed(state) if may_take(action))
 
 
-def obligation_rights(actor: Actor, subject: Subject, kind: RuleKind) -> frozenset[ObligationAction]:
+def obligation_rights(actor: Actor, subject: Subject, kind: RuleKind) -> tuple[ObligationAction, ...]:
     """What the rules allow somebody to do about the reports that a unit owes in a plan, whatever became of them.
 
     For :func:`obligation_actions`, and apart from it because a list asks this once a unit and not once a row. Of rules
@@ -140,20 +140,22 @@ def obligation_rights(actor: Actor, subject: Subject, kind: RuleKind) -> frozens
         ObligationAction.EXTEND: may_grant_extension(actor, subject),
         ObligationAction.WAIVE: may_grant_waiver(actor, subject),
     }
-    return frozenset(action for action, may in rights.items() if may)
+    return tuple(action for action, may in rights.items() if may)
 
 
 def obligation_actions(
-    rights: Collection[ObligationAction], owed: Facts, period: Period, *, now: datetime, today: date
+    rights: tuple[ObligationAction, ...], owed: Facts, period: Period, *, now: datetime, today: date
 ) -> tuple[ObligationAction, ...]:
     """What can be done about a report that is owed; about one that is filed or waived, nothing.
 
-    ``owed`` are the facts as they are now, and ``today`` is the day where the plan is carried out.
+    ``rights`` are those of :func:`obligation_rights`, ``owed`` are the facts as they are now, and ``today`` is the day
+    where the plan is carried out.
     """
-    if not rights or owed.waived or owed.filed_at is not None:
+    if not rights or owed.filed_at is not None or owed.waived:
         return ()
-    closed = () if _can_be_handed_in(owed, period, now, today) else (ObligationAction.REPORT,)
-    return tuple(action for action in ObligationAction if action in rights and action not in closed)
+    if rights[0] is ObligationAction.REPORT and not _can_be_handed_in(owed, period, now, today):
+        return rights[1:]
+    return rights
 
 
 def form_item_actions(

@@ -4,7 +4,7 @@ Lateness is derived. The statuses of a list are computed in SQL from the same in
 judges; a test holds the two equal.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -310,18 +310,18 @@ async def list_obligations(
     return render(ObligationPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
-def _rights_of(caller: Caller) -> Callable[[str, str, str], frozenset[ObligationAction]]:
+def _rights_of(caller: Caller) -> Callable[[str, str, str], tuple[ObligationAction, ...]]:
     """What a caller may do by plan, unit and kind of rule, each asked once: they may hold hundreds of grants."""
 
     @cache
-    def rights(plan: str, unit: str, kind: str) -> frozenset[ObligationAction]:
+    def rights(plan: str, unit: str, kind: str) -> tuple[ObligationAction, ...]:
         return obligation_rights(caller.actor, Subject(plan, unit=unit), RuleKind(kind))
 
     return rights
 
 
 def _obligation(
-    row: Record, as_of: datetime, rights: Collection[ObligationAction], *, now: datetime, today: date
+    row: Record, as_of: datetime, rights: tuple[ObligationAction, ...], *, now: datetime, today: date
 ) -> ObligationRead:
     schedule = decoded(row["schedule"])
     facts = Facts(
@@ -334,8 +334,10 @@ def _obligation(
     )
     verdict = judge(facts, as_of=as_of, remind_days=schedule["remind_days"])
     period = parse_period(row["period"])
-    # Of now, not of the instant of the question.
-    owed = replace(facts, effective_due_at=row["extended_to"], waived=row["waived_at"] is not None)
+    # What can be done is of now, not of the instant of the question.
+    owed = facts
+    if as_of != now:
+        owed = replace(facts, effective_due_at=row["extended_to"], waived=row["waived_at"] is not None)
     extension, waiver = decoded(row["extension"]), decoded(row["waiver"])
     # What had not happened at the instant of the question is not shown.
     shown = {name: row[name] if row[name] and row[name] <= as_of else None for name in ("submitted_at", "filed_at")}
