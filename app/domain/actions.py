@@ -1,8 +1,8 @@
 """What somebody may do to a row now: the steps that its state leaves open and the rules allow them.
 
 Answers give it as ``allowed_actions``, so that a frontend can offer what will be done and nothing else. Each kind of
-row has its set of steps, in the order in which they are taken, and a function that says which are open to whom. What
-the clock decides goes by the instant of the request, also where the row is shown as it was at another.
+row has its set of steps, in the order in which they are taken, and a function that says which are open to whom. With a
+row that is shown as it was at another instant nothing can be done.
 
 A step that would be taken and change nothing, or that nobody needs any more, is not offered: disabling what is
 disabled, reporting what is waived.
@@ -148,8 +148,7 @@ def obligation_actions(
 ) -> tuple[ObligationAction, ...]:
     """What can be done about a report that is owed; about one that is filed or waived, nothing.
 
-    ``rights`` are those of :func:`obligation_rights`, ``owed`` are the facts as they are now, and ``today`` is the day
-    where the plan is carried out.
+    ``rights`` are those of :func:`obligation_rights`; ``today`` is the day where the plan is carried out.
     """
     if not rights or owed.filed_at is not None or owed.waived:
         return ()

@@ -5,7 +5,6 @@ judges; a test holds the two equal.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -150,12 +149,10 @@ _COLUMNS: Statement = (
         Obligation.period,
         Obligation.due_at,
         _EFFECTIVE.label("effective_due_at"),
-        Obligation.effective_due_at.label("extended_to"),
         Obligation.lock_at,
         Obligation.submitted_at,
         Obligation.filed_at,
         _WAIVED.label("waived"),
-        Obligation.waived_at,
         Obligation.rule_version,
         Obligation.calendar_version,
         Obligation.provisional,
@@ -303,8 +300,9 @@ async def list_obligations(
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters, always={"as_of": as_of})
     rights = _rights_of(caller)
     today = now.astimezone(SHANGHAI).date()
+    # As it stood at another instant nothing can be done with it; and what the past was stays as it was.
     items = [
-        _obligation(row, as_of, rights(row["plan"], row["unit"], row["kind"]), now=now, today=today)
+        _obligation(row, as_of, rights(row["plan"], row["unit"], row["kind"]) if query.as_of is None else (), today)
         for row in page.rows
     ]
     return render(ObligationPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
@@ -320,9 +318,7 @@ def _rights_of(caller: Caller) -> Callable[[str, str, str], tuple[ObligationActi
     return rights
 
 
-def _obligation(
-    row: Record, as_of: datetime, rights: tuple[ObligationAction, ...], *, now: datetime, today: date
-) -> ObligationRead:
+def _obligation(row: Record, as_of: datetime, rights: tuple[ObligationAction, ...], today: date) -> ObligationRead:
     schedule = decoded(row["schedule"])
     facts = Facts(
         due_at=row["due_at"],
@@ -334,10 +330,6 @@ def _obligation(
     )
     verdict = judge(facts, as_of=as_of, remind_days=schedule["remind_days"])
     period = parse_period(row["period"])
-    # What can be done is of now, not of the instant of the question.
-    owed = facts
-    if as_of != now:
-        owed = replace(facts, effective_due_at=row["extended_to"], waived=row["waived_at"] is not None)
     extension, waiver = decoded(row["extension"]), decoded(row["waiver"])
     # What had not happened at the instant of the question is not shown.
     shown = {name: row[name] if row[name] and row[name] <= as_of else None for name in ("submitted_at", "filed_at")}
@@ -362,7 +354,7 @@ def _obligation(
                 zone=ZoneInfo(schedule["time_zone"]),
                 provisional=row["provisional"],
             ),
-            "allowed_actions": obligation_actions(rights, owed, period, now=now, today=today),
+            "allowed_actions": obligation_actions(rights, facts, period, now=as_of, today=today),
         }
     )
 

@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, and_, any_, bindparam, or_, select, te
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
-from app.domain.actions import schedule_actions
+from app.domain.actions import ScheduleAction, schedule_actions
 from app.domain.audit import AuditAction
 from app.domain.owing import reporters
 from app.domain.permissions import Capability, Subject, may_set_schedule
@@ -101,9 +101,9 @@ async def list_schedules(
     unit = None if query.unit is None else await resolve_unit(reader, query.unit, scope=code)
     rows = await _rows(reader, task, query.as_of or now)
     items = [
-        _schedule(code, row, caller)
+        _schedule(code, row, caller, query.as_of)
         for row in rows
-        if unit in {None, row["id"]} and caller.sees(_subject(code, row["code"]))
+        if unit in {None, row["id"]} and caller.sees(_subject(code, row))
     ]
     return render(TaskSchedulesRead(task=code, items=items), known)
 
@@ -121,9 +121,9 @@ async def get_schedule(
     """
     task = await _task(reader, code)
     row = await _row(reader, code, task, unit, query.as_of or now)
-    if not caller.sees(_subject(code, row["code"])):
+    if not caller.sees(_subject(code, row)):
         raise NotFoundError(f"没有可查阅的“{unit}”对任务 {code} 的序时进度")
-    return render(_schedule(code, row, caller), known)
+    return render(_schedule(code, row, caller, query.as_of), known)
 
 
 async def put_schedule(
@@ -149,7 +149,7 @@ async def put_schedule(
     if task is None:
         raise NotFoundError(f"没有任务 {code}")
     row = await _row(reader, code, task["id"], unit, now)
-    if not may_set_schedule(caller.actor, _subject(code, row["code"])):
+    if not may_set_schedule(caller.actor, _subject(code, row)):
         raise forbidden(caller.actor, Capability.SET_SCHEDULE, row["name"])
     key = {"task": task["id"], "unit": row["id"]}
     newest = await db.fetch_value(_NEWEST, **key)
@@ -170,7 +170,7 @@ async def put_schedule(
         from_percents=[stretch.from_percent for stretch in course],
         to_percents=[stretch.to_percent for stretch in course],
     )
-    shown = _shown(code, before.unit, version, points, reason=wanted.reason, set_at=now, caller=caller)
+    shown = _shown(code, before.unit, version, points, reason=wanted.reason, set_at=now, actions=before.allowed_actions)
     said = [one.model_dump(mode="json", include={"version", "points", "reason"}) for one in (before, shown)]
     act = Act(AuditAction.SCHEDULE_SET, code, plan_of(code), row["code"], *said)
     await record(db, caller, [act], now=now)
@@ -215,11 +215,12 @@ def _checked(year: int, wanted: ScheduleWrite) -> list[tuple[date, Decimal]]:
     return sorted(points)
 
 
-def _subject(code: str, unit: str) -> Subject:
-    return Subject(plan_of(code), battle_of(code), unit)
+def _subject(code: str, row: Record) -> Subject:
+    return Subject(plan_of(code), battle_of(code), row["code"])
 
 
-def _schedule(code: str, row: Record, caller: Caller) -> UnitScheduleRead:
+def _schedule(code: str, row: Record, caller: Caller, as_of: datetime | None = None) -> UnitScheduleRead:
+    """A schedule as it is; as it was ``as_of`` another instant, nothing can be done with it."""
     return _shown(
         code,
         UnitRef(unit=row["code"], name=row["name"]),
@@ -227,7 +228,7 @@ def _schedule(code: str, row: Record, caller: Caller) -> UnitScheduleRead:
         points_in(row["points"]),
         reason=row["reason"],
         set_at=row["set_at"],
-        caller=caller,
+        actions=schedule_actions(caller.actor, _subject(code, row)) if as_of is None else (),
     )
 
 
@@ -239,7 +240,7 @@ def _shown(
     *,
     reason: str | None,
     set_at: datetime | None,
-    caller: Caller,
+    actions: Sequence[ScheduleAction],
 ) -> UnitScheduleRead:
     since = "" if set_at is None else f"自 {set_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S} 起"
     steps = "、".join(f"{day.month} 月末 {exact(percent)}%" for day, percent in points)
@@ -252,5 +253,5 @@ def _shown(
         reason=reason,
         set_at=set_at,
         explanation=f"{unit.name}{since}{course}",
-        allowed_actions=list(schedule_actions(caller.actor, _subject(code, unit.unit))),
+        allowed_actions=list(actions),
     )

@@ -348,7 +348,7 @@ async def read_form(
     Raises:
         NotFoundError: the caller may see nothing of the unit.
     """
-    unit = named["code"]
+    unit, of, today = named["code"], parse_period(period), now.astimezone(SHANGHAI).date()
     owed = [
         row
         for row in await reader.pool.fetch(_FORM, unit=named["id"], period=period)
@@ -361,27 +361,17 @@ async def read_form(
     seen = [row for row in found if caller.sees(subject_of(row))]
     await _note(seen, trail, now=now, caller=caller)
     submissions = {row["id"]: _submission(row, caller) for row in seen}
-    of, today = parse_period(period), now.astimezone(SHANGHAI).date()
-    items = [
-        FormItem(
-            task=row["task"],
-            title=row["title"],
-            due_at=row["effective_due_at"],
-            submission=submissions.get(row["submission"]),
-            allowed_actions=list(
-                form_item_actions(
-                    caller.actor, Subject(plan_of(row["task"]), unit=unit), _facts(row), of, now=now, today=today
-                )
-            ),
-        )
-        for row in owed
-    ]
+    items: list[FormItem] = []
+    for row in owed:
+        about = {"task": row["task"], "title": row["title"], "due_at": row["effective_due_at"]}
+        subject = Subject(plan_of(row["task"]), unit=unit)
+        actions = form_item_actions(caller.actor, subject, _facts(row), of, now=now, today=today)
+        shown = submissions.get(row["submission"])
+        items.append(FormItem(**about, submission=shown, allowed_actions=list(actions)))
+    # The form is handed in with those of its tasks that can be.
+    whole = [action for action in FormAction if any(action in item.allowed_actions for item in items)]
     return FormRead(
-        unit=UnitRef(unit=named["code"], name=named["name"]),
-        period=period,
-        items=items,
-        # The form is handed in with those of its tasks that can be.
-        allowed_actions=[action for action in FormAction if any(action in item.allowed_actions for item in items)],
+        unit=UnitRef(unit=named["code"], name=named["name"]), period=period, items=items, allowed_actions=whole
     )
 
 

@@ -436,17 +436,11 @@ async def test_answers_that_offer_different_things_differ_in_their_etags(hall: H
         assert answers[0].headers["etag"] != answers[1].headers["etag"], path
 
 
-async def test_what_can_be_done_is_of_now_whatever_instant_is_shown(hall: Hall) -> None:
-    path = f"obligations?rule=monthly-form&unit={OWN}&task={TASKS[OWN]}"
-    for as_of in ("2023-04-01T00:00:00Z", "2023-12-31T00:00:00Z"):
-        for who, period, offered in (
-            ("supervisor", "2023-10", ["extend", "waive"]),
-            # Filed and waived since, or still.
-            ("supervisor", "2023-09", []),
-            ("supervisor", "2023-05", []),
-            ("reporter", "2023-10", ["report"]),
-            ("reporter", "2023-04", []),
-        ):
-            answer = await hall.ask(who, "GET", f"{path}&period={period}&as_of={as_of}")
-            (item,) = answer.json()["items"]
-            assert item["allowed_actions"] == offered, (as_of, who, period)
+async def test_nothing_can_be_done_with_what_is_shown_as_of_an_instant(hall: Hall) -> None:
+    obligations = f"obligations?rule=monthly-form&unit={OWN}&task={TASKS[OWN]}&period=2023-10"
+    for path in (obligations, f"tasks/{TASKS[OWN]}/schedules?", f"tasks/{TASKS[OWN]}/schedules/{OWN}?"):
+        offers: list[list[str]] = []
+        for as_of in ("", "&as_of=2023-10-01T00:00:00Z", "&as_of=2023-10-20T00:00:00Z"):
+            found = (await hall.ask("reporter", "GET", path + as_of)).json()
+            offers += [item["allowed_actions"] for item in found.get("items", [found])]
+        assert (bool(offers[0]), offers[1:]) == (True, [[], []])

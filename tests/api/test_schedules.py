@@ -23,7 +23,10 @@ EVEN: dict[str, Any] = {
     "reason": None,
     "set_at": None,
     "explanation": "县农业农村局按年度均匀推进",
+    "allowed_actions": ["set"],
 }
+# As of an instant it cannot be set.
+PAST = {**EVEN, "allowed_actions": []}
 POINTS = [{"period": "2023-05", "percent": 20}, {"period": "2023-12", "percent": 99.5}]
 
 
@@ -67,8 +70,8 @@ async def test_a_schedule_is_kept_shown_and_counts_from_its_instant_on(hall: Hal
     assert (item["scheduled"], item["deviation"], item["light"]) == (15.89, 4.11, "on_track")
     # A schedule set later changes nothing about before.
     then = {"as_of": before.isoformat()}
-    assert await hall.get(PATH, **then) == {"task": TASK, "items": [EVEN]}
-    assert await hall.get(f"{PATH}/{UNIT}", **then) == EVEN
+    assert await hall.get(PATH, **then) == {"task": TASK, "items": [PAST]}
+    assert await hall.get(f"{PATH}/{UNIT}", **then) == PAST
     assert (await hall.rolled_up(**then))["mean_deviation"] == -7.95
     assert await hall.codes(light="behind", **then) == {TASK}
     (item,) = await hall.series(TASK, **then)
