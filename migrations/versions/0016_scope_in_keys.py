@@ -4,13 +4,13 @@ Until now every mention of a part of the scope in a policy, of which a statement
 its codes up. What ``caller_in_keys`` makes of a scope is what the setting ``liuzhang.caller`` holds from here on; a
 setting that holds codes is refused where it is read.
 
-Revision: 0016, after 0014
+Revision: 0016, after 0015
 """
 
 from alembic import op
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
