@@ -25,10 +25,8 @@ from tests.conftest import KEYS, Clone, Keyed, key_for, listening, nobody_leads
 from tests.unit import issuers
 
 LIMIT = 200_000
-REAL = {
-    **{"id": str(UUID(int=7)), "unit": OWN, "period": "2023-05", "event": "evt_1"},
-    **{"key_id": "a" * 12, "token_id": "a" * 12},
-}
+NAMES = {"id": str(UUID(int=7)), "event": "evt_1", "key_id": "a" * 12, "token_id": "a" * 12}
+REAL = {**NAMES, "unit": OWN, "period": "2023-05"}
 CODES = {"tasks": TASKS[OWN], "units": OWN, "plans": "431228-2023", "battles": "431228-2023-6", "rules": "monthly-form"}
 WRITING = {name: one for name, one in OPERATIONS.items() if "requestBody" in one[2]}
 # The kinds of body that an operation takes; most take JSON alone.
