@@ -242,7 +242,9 @@ async def test_the_first_start_makes_one_administrator(clone: Clone) -> None:
     async with clone() as url, open_write_pool(url, size=1) as pool:
         db = Database(pool)
         assert await create_first_administrator(db, "prod", now=NOW) is None
-        await pool.execute("TRUNCATE accounts, account_grants, api_keys, calendar_subscriptions, webhooks, webhook_deliveries")
+        await pool.execute(
+            "TRUNCATE accounts, account_grants, api_keys, calendar_subscriptions, webhooks, webhook_deliveries"
+        )
         first = await create_first_administrator(db, "prod", now=NOW)
         assert first is not None
         assert await create_first_administrator(db, "prod", now=NOW) is None
