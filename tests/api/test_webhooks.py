@@ -24,11 +24,10 @@ from app.security.outbound import Outbound
 from app.security.targets import Targets, parse_targets
 from app.services.dispatch import Dispatcher
 from app.services.events import NewEvent, emit, place
-from app.services.leader import LOCK
 from app.services.webhooks import Sender
 from app.settings import Settings
 from tests.api.receivers import Message, Receiver, receiving
-from tests.conftest import Clone, make_key, serving
+from tests.conftest import Clone, make_key, nobody_leads, serving
 
 HOOKS = "/api/v1/webhooks"
 PLAN, BATTLE = "431228-2023", "431228-2023-6"
@@ -94,9 +93,7 @@ class Desk:
 async def desk_of(clone: Clone) -> AsyncGenerator[Desk]:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(clone())
-        # Another session leads, and does nothing.
-        leading = await stack.enter_async_context(open_write_pool(url, size=1))
-        await leading.fetch("SELECT pg_advisory_lock($1)", LOCK)
+        await stack.enter_async_context(nobody_leads(url))
         pool = await stack.enter_async_context(open_write_pool(url, size=4))
         receiver = await stack.enter_async_context(receiving())
         desk = Desk(url, Database(pool), receiver, stack)
