@@ -21,7 +21,7 @@ from app.errors import ConflictError, Fault, InvalidRequestError, KeyReusedError
 from app.security.sealing import SealError, seal, unseal
 from app.services.reader import decoded
 
-__all__ = ["Attempt", "Kept", "attempt_of", "keep", "take_up"]
+__all__ = ["Attempt", "Kept", "attempt_of", "forget_expired", "keep", "take_up"]
 
 MOST_CHARACTERS: Final = 255
 _KEY = re.compile(r'[!#-~]+|"[!#-~]+"')
@@ -47,6 +47,15 @@ _KEEP = Query(
         expires_at = excluded.expires_at
     WHERE kept.expires_at <= excluded.created_at
     RETURNING true
+""")
+)
+# A key that is taken anew meanwhile is looked at again, and has not expired then.
+_FORGET = Query(
+    text("""
+    DELETE FROM idempotency_keys
+    WHERE expires_at <= CAST(:now AS timestamptz) AND (actor, key) IN (
+        SELECT actor, key FROM idempotency_keys WHERE expires_at <= CAST(:now AS timestamptz)
+        ORDER BY expires_at LIMIT CAST(:most AS int))
 """)
 )
 
@@ -145,6 +154,11 @@ async def keep(db: Database, attempt: Attempt, answer: Kept, *, now: datetime, l
     )
     if kept is None:
         raise _still_running()
+
+
+async def forget_expired(db: Database, *, now: datetime, most: int = 1000) -> None:
+    """Drop up to ``most`` answers whose time is over, those that have been longest first."""
+    await db.fetch(_FORGET, now=now, most=most)
 
 
 def _still_running() -> StillRunningError:
