@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Text, bindparam, cast, func, select, text
 
 from app.db import Database, Query
+from app.domain.audit import AuditAction
 from app.domain.permissions import may_manage_accounts, may_manage_subscription
 from app.domain.roles import Actor, format_grant, grants_of_claims
 from app.errors import ConflictError, Fault, InvalidCredentialsError, InvalidRequestError, NotFoundError
@@ -29,6 +30,7 @@ from app.schemas.calendar_subscription import (
 from app.security.api_keys import FEED_TOKEN, ApiKeyError, issue_key, key_matches, parse_key
 from app.security.bearer import ChallengeError, challenge
 from app.services.agenda import refuse_unknown
+from app.services.audit import Act, record
 from app.services.caller import Caller
 from app.services.identity import GRANTS_HELD, grants_held
 from app.services.reader import Reader, equal_to, page_request
@@ -76,6 +78,7 @@ _KEEP = Query(
     RETURNING token_id
 """)
 )
+_LOCK = Query(text("SELECT FROM calendar_subscriptions WHERE token_id = CAST(:token_id AS text) FOR UPDATE"))
 _REVOKE = Query(
     text("""
     UPDATE calendar_subscriptions SET revoked_at = coalesce(revoked_at, CAST(:now AS timestamptz))
@@ -160,6 +163,8 @@ async def create_calendar_subscription(
     if kept is None:
         raise ConflictError(f"在用的日历订阅已有 {MOST_IN_USE} 个,请先撤销不用的")
     shown = _read(await db.fetch_row(_BY_ID, token_id=token.key_id))
+    act = Act(AuditAction.CALENDAR_SUBSCRIPTION_CREATE, shown.token_id, after=_kept(shown))
+    await record(db, caller, [act], now=now)
     return CalendarSubscriptionIssued(**shown.model_dump(), feed_url=f"/api/v1/calendar.ics?token={token.text}")
 
 
@@ -192,9 +197,13 @@ async def revoke_calendar_subscription(
     Raises:
         NotFoundError: there is none of this id that the caller may see.
     """
-    await _found(db, token_id, caller)
+    await db.fetch(_LOCK, token_id=token_id)
+    before = await _found(db, token_id, caller)
     await db.fetch(_REVOKE, token_id=token_id, now=now)
-    return await _found(db, token_id, caller)
+    after = await _found(db, token_id, caller)
+    act = Act(AuditAction.CALENDAR_SUBSCRIPTION_REVOKE, token_id, before=_kept(before), after=_kept(after))
+    await record(db, caller, [act], now=now)
+    return after
 
 
 async def open_subscription(db: Database, token: str, environment: str, *, now: datetime) -> Subscription:
@@ -243,6 +252,11 @@ async def _found(db: Database, token_id: str, caller: Caller) -> CalendarSubscri
 
 def _read(row: Any) -> CalendarSubscriptionRead:
     return CalendarSubscriptionRead(**{name: row[name] for name in CalendarSubscriptionRead.model_fields})
+
+
+def _kept(shown: CalendarSubscriptionRead) -> dict[str, Any]:
+    """What the audit trail keeps of a subscription."""
+    return shown.model_dump(mode="json", exclude={"token_id"})
 
 
 def _refused(detail: str) -> InvalidCredentialsError:
