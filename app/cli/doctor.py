@@ -44,7 +44,7 @@ _DISK_FAIL, _DISK_WARN = 512 * 1024**2, 5 * 1024**3
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON,供程序读取")] = False,
 ) -> None:
-    """检查运行环境、设置、数据库、日历、磁盘与时钟;有不合格的项则退出码为 1。"""
+    """检查运行环境、设置、数据库、审计记录、事件、日历、磁盘与时钟;有不合格的项则退出码为 1。"""
     findings = list(_examine())
     if as_json:
         typer.echo(json.dumps([finding._asdict() for finding in findings], ensure_ascii=False, indent=2))
