@@ -104,6 +104,10 @@ class Break:
     position: int
     detail: str
 
+    def __str__(self) -> str:
+        """As it is told (Chinese)."""
+        return f"链 {self.chain} 第 {self.position} 条: {self.detail}"
+
 
 class ChainCheck:
     """Checks one chain, row by row in the order of positions, in constant memory."""

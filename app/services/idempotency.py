@@ -21,7 +21,7 @@ from app.errors import AppError, ConflictError, Fault, InvalidRequestError, KeyR
 from app.security.sealing import SealError, seal, unseal
 from app.services.reader import decoded
 
-__all__ = ["Attempt", "Kept", "attempt_of", "keep", "still_running", "take_up"]
+__all__ = ["Attempt", "Kept", "attempt_of", "forget_expired", "keep", "still_running", "take_up"]
 
 MOST_CHARACTERS: Final = 255
 _KEY = re.compile(r'[!#-~]+|"[!#-~]+"')
@@ -53,6 +53,16 @@ _KEEP = Query(
         expires_at = excluded.expires_at
     WHERE kept.expires_at <= excluded.created_at
     RETURNING true
+""")
+)
+# Whoever takes a key anew at this moment holds it and keeps it; nobody is waited for.
+_FORGET = Query(
+    text("""
+    WITH over AS MATERIALIZED (
+        SELECT actor, key FROM idempotency_keys WHERE expires_at <= CAST(:now AS timestamptz)
+        ORDER BY expires_at LIMIT CAST(:most AS int) FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM idempotency_keys k USING over o WHERE k.actor = o.actor AND k.key = o.key
 """)
 )
 
@@ -160,6 +170,11 @@ async def keep(db: Database, answers: Sequence[tuple[Attempt, Kept]], *, now: da
         now=now,
     )
     return len(kept) == len(answers)
+
+
+async def forget_expired(db: Database, *, now: datetime, most: int = 1000) -> None:
+    """Drop up to ``most`` answers whose time is over, those that have been longest first."""
+    await db.fetch(_FORGET, now=now, most=most)
 
 
 def still_running() -> StillRunningError:
