@@ -12,21 +12,19 @@ their own. Which rows a list may show is the same rules as data, in ``app.domain
 The docstrings of the rules are Chinese, the rule first and its reason second: ``docs/permissions.md`` prints them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from app.domain.plan import Labelled
 from app.domain.roles import Actor, Grant, Role
-from app.domain.workflow import SubmissionAction, SubmissionState, allowed
 
 __all__ = [
     "ROLE_CAPABILITIES",
     "RULES",
     "Capability",
     "Subject",
-    "allowed_actions",
     "has_capability",
     "may_certify",
     "may_file_material",
@@ -269,27 +267,6 @@ RULES: Final[Mapping[Capability, tuple[Callable[..., bool], ...]]] = MappingProx
         Capability.READ_SELF: (may_read_self,),
     }
 )
-
-
-def allowed_actions(
-    actor: Actor, state: SubmissionState, subject: Subject, certifying_units: Iterable[str]
-) -> tuple[SubmissionAction, ...]:
-    """Return the steps that are open from ``state`` and that this actor may take now, in the order of the workflow.
-
-    ``certifying_units`` are the codes of the units that the report's rule names as certifiers.
-    """
-    certifiers = tuple(certifying_units)
-
-    def may_take(action: SubmissionAction) -> bool:
-        match action:
-            case SubmissionAction.EDIT | SubmissionAction.SUBMIT | SubmissionAction.CORRECT:
-                return may_report(actor, subject)
-            case SubmissionAction.CERTIFY:
-                return any(may_certify(actor, subject, unit) for unit in certifiers)
-            case SubmissionAction.RETURN:
-                return any(may_return(actor, subject, unit) for unit in certifiers)
-
-    return tuple(action for action in allowed(state) if may_take(action))
 
 
 def _in_plan(grant: Grant, subject: Subject) -> bool:

@@ -111,7 +111,7 @@ async def list_keys(
     code: AccountCode, taken: Annotated[Reading[KeyQuery], reading(KeyQuery, Capability.MANAGE_ACCOUNTS)]
 ) -> Response:
     """密钥的编号、期限、网段与最近使用时刻;密钥本身不可再得。"""
-    return answer(await accounts.list_keys(taken.reader.pool, code, taken.query, taken.known))
+    return answer(await accounts.list_keys(taken.reader.pool, code, taken.query, taken.known, now=taken.now))
 
 
 @router.post(

@@ -67,7 +67,7 @@ async def list_calendar_subscriptions(
     """本人的订阅,已撤销和过期的也在内;管理员看到全部。令牌不可再得。"""
     return answer(
         await calendar_subscriptions.list_calendar_subscriptions(
-            taken.reader, taken.query, taken.known, caller=taken.caller
+            taken.reader, taken.query, taken.known, now=taken.now, caller=taken.caller
         )
     )
 
@@ -84,7 +84,7 @@ async def get_calendar_subscription(
     """订阅的名称、范围与期限;只有本人和管理员可以查看。"""
     return answer(
         await calendar_subscriptions.get_calendar_subscription(
-            taken.reader.pool, token_id, taken.known, caller=taken.caller
+            taken.reader.pool, token_id, taken.known, now=taken.now, caller=taken.caller
         )
     )
 

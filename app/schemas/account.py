@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticKnownError
 
+from app.domain.actions import AccountAction, KeyAction
 from app.domain.permissions import Capability
 from app.domain.roles import Role
-from app.schemas.base import AskedInstant, BattleCode, Instant, ListQuery, PageRead, PlanCode, Read, UnitCode
+from app.schemas.base import OFFERED, AskedInstant, BattleCode, Instant, ListQuery, PageRead, PlanCode, Read, UnitCode
 
 __all__ = [
     "AccountCode",
@@ -126,6 +127,7 @@ class AccountRead(Read):
     created_at: Instant = Field(description="创建时刻")
     disabled_at: Instant | None = Field(description="停用时刻;在用为 null")
     grants: list[HeldRole] = Field(description="授权")
+    allowed_actions: list[AccountAction] = Field(description=OFFERED)
 
 
 class AccountPage(PageRead[AccountRead]):
@@ -169,6 +171,7 @@ class KeyRead(Read):
     networks: list[str] | None = Field(description="只能从这些网段使用;null 为不限,空列表为都不能用")
     last_used_at: Instant | None = Field(description="最近使用的时刻,精确到分钟;未用过为 null")
     replaced_by: KeyId | None = Field(description="轮换后的新密钥的编号;未轮换为 null")
+    allowed_actions: list[KeyAction] = Field(description=OFFERED)
 
 
 class KeyIssued(KeyRead):

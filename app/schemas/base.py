@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 from pydantic import (
     AwareDatetime,
@@ -20,6 +20,7 @@ from app.clock import SHANGHAI
 from app.rendering import exact
 
 __all__ = [
+    "OFFERED",
     "AsOf",
     "AsOfQuery",
     "AskedInstant",
@@ -43,6 +44,9 @@ __all__ = [
 ]
 
 ItemT = TypeVar("ItemT", bound=BaseModel)
+
+OFFERED: Final = "您现在可以采取的步骤:既为当前状态所允许,又在您的权限之内"
+"""The description of every ``allowed_actions``."""
 
 _RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?)(?:([ +-]\d{2}:\d{2})|[Zz])")
 

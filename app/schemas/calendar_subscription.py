@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from app.domain.actions import CalendarSubscriptionAction
 from app.schemas.account import AccountName
 from app.schemas.base import (
+    OFFERED,
     AskedInstant,
     Instant,
     ListQuery,
@@ -66,6 +68,7 @@ class CalendarSubscriptionRead(Read):
     created_at: Instant = Field(description="建立时刻")
     expires_at: Instant | None = Field(description="失效时刻;null 为不失效")
     revoked_at: Instant | None = Field(description="撤销时刻;未撤销为 null")
+    allowed_actions: list[CalendarSubscriptionAction] = Field(description=OFFERED)
 
 
 class CalendarSubscriptionIssued(CalendarSubscriptionRead):

@@ -5,8 +5,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.domain.actions import ObligationAction
 from app.domain.deadlines import LateStage, ObligationStatus, WaiverKind
 from app.schemas.base import (
+    OFFERED,
     AskedInstant,
     AsOf,
     BattleCode,
@@ -102,6 +104,7 @@ class ObligationRead(Read):
     extension: ExtensionRead | None = Field(description="当时有效的延期")
     waiver: WaiverRead | None = Field(description="当时有效的免报")
     explanation: str = Field(description="一句话说明")
+    allowed_actions: list[ObligationAction] = Field(description=OFFERED)
 
 
 class ObligationPage(PageRead[ObligationRead]):

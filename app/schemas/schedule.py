@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.schemas.base import AsOfQuery, Figure, Instant, Read, TaskCode, UnitFilter
+from app.domain.actions import ScheduleAction
+from app.schemas.base import OFFERED, AsOfQuery, Figure, Instant, Read, TaskCode, UnitFilter
 from app.schemas.submission import Percent, Said
 from app.schemas.task import UnitRef
 
@@ -52,6 +53,7 @@ class UnitScheduleRead(Read):
         description="一句话说明",
         examples=["县教育局自 2023-04-12 12:00:00 起按第 1 版节点推进:5 月末 20%、12 月末 100%"],
     )
+    allowed_actions: list[ScheduleAction] = Field(description=OFFERED)
 
 
 class TaskSchedulesRead(Read):

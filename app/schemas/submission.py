@@ -7,10 +7,12 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticKnownError
 
+from app.domain.actions import FormAction
 from app.domain.deadlines import LateStage, ObligationStatus
 from app.domain.progress import Stage, WarningCode
 from app.domain.workflow import SubmissionAction, SubmissionState
 from app.schemas.base import (
+    OFFERED,
     AskedInstant,
     BattleCode,
     Figure,
@@ -243,9 +245,7 @@ class SubmissionRead(Read):
     submitted_at: Instant | None = Field(description="报送时刻(服务器时间)")
     certified_at: Instant | None = Field(description="认定即报出时刻(服务器时间)")
     content_hash: str = Field(description="内容的 SHA-256")
-    allowed_actions: list[SubmissionAction] = Field(
-        description="您现在可以采取的步骤:既为当前状态所允许,又在您的权限之内"
-    )
+    allowed_actions: list[SubmissionAction] = Field(description=OFFERED)
 
 
 class SubmissionPage(PageRead[SubmissionRead]):
@@ -339,6 +339,7 @@ class FormItem(Read):
     title: str = Field(description="任务标题")
     due_at: Instant = Field(description="有效期限")
     submission: SubmissionRead | None = Field(description="已有的报送;尚无为 null")
+    allowed_actions: list[FormAction] = Field(description=OFFERED)
 
 
 class FormRead(Read):
@@ -347,3 +348,4 @@ class FormRead(Read):
     unit: UnitRef = Field(description="报送单位")
     period: PeriodCode
     items: list[FormItem] = Field(description="各项任务")
+    allowed_actions: list[FormAction] = Field(description=OFFERED)

@@ -6,9 +6,10 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from app.domain.actions import DeliveryAction, WebhookAction
 from app.domain.events import DeliveryState, EventType, PauseReason, WebhookState
 from app.schemas.account import Seconds
-from app.schemas.base import Instant, ListQuery, PageRead, PlanCode, Read, UnitCode
+from app.schemas.base import OFFERED, Instant, ListQuery, PageRead, PlanCode, Read, UnitCode
 from app.schemas.event import EventId
 
 __all__ = [
@@ -84,6 +85,7 @@ class WebhookRead(Read):
     state: WebhookState
     pause_reason: PauseReason | None = Field(description="为何暂停;启用时为 null")
     overlap_until: Instant | None = Field(description="轮换之前的密钥同时签名至何时;没有为 null")
+    allowed_actions: list[WebhookAction] = Field(description=OFFERED)
 
 
 class WebhookIssued(WebhookRead):
@@ -152,6 +154,7 @@ class DeliveryRead(Read):
     next_try_at: Instant | None = Field(description="最早何时再试;不再试为 null")
     settled_at: Instant | None = Field(description="何时送达、放弃或不再送达;待送达为 null")
     attempts: list[AttemptRead] = Field(description="最近各次尝试,按先后,至多 50 次")
+    allowed_actions: list[DeliveryAction] = Field(description=OFFERED)
 
 
 class DeliveryPage(PageRead[DeliveryRead]):

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 
 from app.db import Database, Query
+from app.domain.actions import account_actions, key_actions
 from app.domain.audit import AuditAction
 from app.domain.permissions import Capability
 from app.domain.roles import Grant, GrantError, Role, format_grant
@@ -255,7 +256,7 @@ async def put_grants(
     return await _changed(db, AuditAction.ACCOUNT_GRANT, before, now=now, caller=caller)
 
 
-async def list_keys(db: Database, code: str, query: KeyQuery, known: Known) -> Rendered:
+async def list_keys(db: Database, code: str, query: KeyQuery, known: Known, *, now: datetime) -> Rendered:
     """One page of the keys of an account, without their secrets.
 
     Raises:
@@ -263,7 +264,7 @@ async def list_keys(db: Database, code: str, query: KeyQuery, known: Known) -> R
     """
     await _read(db, code)
     page = await _KEY_LISTING.page(db, page_request(query, sort=query.sort), {"account": {"account": code}})
-    items = [KeyRead.model_validate(_key(row)) for row in page.rows]
+    items = [KeyRead.model_validate(_key(row, now)) for row in page.rows]
     return render(KeyPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
@@ -297,7 +298,7 @@ async def rotate_key(
         InvalidRequestError: the new key would have expired already.
     """
     old = await _locked_key(db, code, key_id)
-    before = await _read_key(db, key_id)
+    before = await _read_key(db, key_id, now)
     if old["revoked_at"] is not None or old["replaced_by"] is not None:
         raise ConflictError(f"密钥 {key_id} 已{'吊销' if old['revoked_at'] else '轮换'},不能再轮换;可另行签发")
     if old["expires_at"] is not None and old["expires_at"] <= now:
@@ -308,7 +309,7 @@ async def rotate_key(
     )
     until = now + timedelta(seconds=wanted.overlap_seconds)
     await db.fetch(_RETIRE, id=old["id"], by=identity, until=until)
-    after = await _read_key(db, key_id)
+    after = await _read_key(db, key_id, now)
     acts = [
         Act(AuditAction.KEY_ROTATE, key_id, before=_kept(before), after={"account": code, **_kept(after)}),
         Act(AuditAction.KEY_ISSUE, issued.key_id, after={"account": code, **_kept(issued)}),
@@ -324,9 +325,9 @@ async def revoke_key(db: Database, code: str, key_id: str, *, now: datetime, cal
         NotFoundError: the account has no such key.
     """
     key = await _locked_key(db, code, key_id)
-    before = await _read_key(db, key_id)
+    before = await _read_key(db, key_id, now)
     await db.fetch(_REVOKE, id=key["id"], now=now)
-    after = await _read_key(db, key_id)
+    after = await _read_key(db, key_id, now)
     act = Act(AuditAction.KEY_REVOKE, key_id, before=_kept(before), after={"account": code, **_kept(after)})
     await record(db, caller, [act], now=now)
     return after
@@ -364,8 +365,8 @@ async def _read(db: Database, code: str) -> AccountRead:
     return _account(row)
 
 
-async def _read_key(db: Database, key_id: str) -> KeyRead:
-    return KeyRead.model_validate(_key(await db.fetch_row(_ONE_KEY, key_id=key_id)))
+async def _read_key(db: Database, key_id: str, now: datetime) -> KeyRead:
+    return KeyRead.model_validate(_key(await db.fetch_row(_ONE_KEY, key_id=key_id), now))
 
 
 async def _changed(
@@ -434,7 +435,7 @@ async def _issue(
         expires_at=expires_at,
         networks=networks,
     )
-    shown = _key(await db.fetch_row(_ONE_KEY, key_id=key.key_id))
+    shown = _key(await db.fetch_row(_ONE_KEY, key_id=key.key_id), now)
     return identity, KeyIssued.model_validate({**shown, "key": key.text})
 
 
@@ -456,8 +457,8 @@ def _refuse_past(expires_at: datetime | None, now: datetime) -> None:
 
 
 def _kept(shown: AccountRead | KeyRead | KeyIssued) -> dict[str, Any]:
-    """What the audit trail keeps of an account or a key: all that is shown of it but the secret and its use."""
-    kept = shown.model_dump(mode="json", exclude={"code", "key", "key_id", "last_used_at"})
+    """What the audit trail keeps of an account or a key: all that it is, but the secret and its use."""
+    kept = shown.model_dump(mode="json", exclude={"code", "key", "key_id", "last_used_at", "allowed_actions"})
     if isinstance(shown, AccountRead):
         kept["grants"] = [held.text for held in shown.grants]
     return kept
@@ -474,10 +475,13 @@ def _account(row: Any) -> AccountRead:
             _held(Grant(Role(held["role"]), held["plan"], held["unit"], held["battle"]))
             for held in decoded(row["grants"]) or ()
         ],
+        allowed_actions=list(account_actions(disabled=row["disabled_at"] is not None)),
     )
 
 
-def _key(row: Any) -> dict[str, Any]:
+def _key(row: Any, now: datetime) -> dict[str, Any]:
     networks = None if row["networks"] is None else [str(network) for network in row["networks"]]
-    names = set(KeyRead.model_fields) - {"networks"}
-    return {**{name: row[name] for name in names}, "networks": networks}
+    instants = {name: row[name] for name in ("expires_at", "revoked_at")}
+    actions = key_actions(**instants, replaced=row["replaced_by"] is not None, now=now)
+    names = set(KeyRead.model_fields) - {"networks", "allowed_actions"}
+    return {**{name: row[name] for name in names}, "networks": networks, "allowed_actions": actions}

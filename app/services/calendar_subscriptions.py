@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Text, bindparam, cast, func, select, text
 
 from app.db import Database, Query
+from app.domain.actions import calendar_subscription_actions
 from app.domain.audit import AuditAction
 from app.domain.permissions import may_manage_accounts, may_manage_subscription
 from app.domain.roles import Actor, format_grant, grants_of_claims
@@ -52,9 +53,10 @@ MOST_IN_USE: Final = 50
 
 _ACCOUNT: Final = "account:"
 _SORTED = func.lpad(cast(CalendarSubscription.id, Text), 20, "0")
+_STORED = tuple(name for name in CalendarSubscriptionRead.model_fields if name != "allowed_actions")
 _COLUMNS: Statement = select(
     _SORTED.label("sort_key"),
-    *(getattr(CalendarSubscription, name) for name in CalendarSubscriptionRead.model_fields),
+    *(getattr(CalendarSubscription, name) for name in _STORED),
 )
 _LISTING = Listing(
     statement=_COLUMNS,
@@ -162,31 +164,33 @@ async def create_calendar_subscription(
     )
     if kept is None:
         raise ConflictError(f"在用的日历订阅已有 {MOST_IN_USE} 个,请先撤销不用的")
-    shown = _read(await db.fetch_row(_BY_ID, token_id=token.key_id))
+    shown = _read(await db.fetch_row(_BY_ID, token_id=token.key_id), now)
     act = Act(AuditAction.CALENDAR_SUBSCRIPTION_CREATE, shown.token_id, after=_kept(shown))
     await record(db, caller, [act], now=now)
     return CalendarSubscriptionIssued(**shown.model_dump(), feed_url=f"/api/v1/calendar.ics?token={token.text}")
 
 
 async def list_calendar_subscriptions(
-    reader: Reader, query: CalendarSubscriptionQuery, known: Known, *, caller: Caller
+    reader: Reader, query: CalendarSubscriptionQuery, known: Known, *, now: datetime, caller: Caller
 ) -> Rendered:
     """One page of the caller's own subscriptions; of everybody's for an administrator."""
     filters = equal_to(query, "owner")
     if not may_manage_accounts(caller.actor):
         filters["own"] = {"caller": caller.actor.id}
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters)
-    items = [_read(row) for row in page.rows]
+    items = [_read(row, now) for row in page.rows]
     return render(CalendarSubscriptionPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
-async def get_calendar_subscription(db: Database, token_id: str, known: Known, *, caller: Caller) -> Rendered:
+async def get_calendar_subscription(
+    db: Database, token_id: str, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """One subscription.
 
     Raises:
         NotFoundError: there is none of this id that the caller may see.
     """
-    return render(await _found(db, token_id, caller), known)
+    return render(await _found(db, token_id, now, caller), known)
 
 
 async def revoke_calendar_subscription(
@@ -198,9 +202,9 @@ async def revoke_calendar_subscription(
         NotFoundError: there is none of this id that the caller may see.
     """
     await db.fetch(_LOCK, token_id=token_id)
-    before = await _found(db, token_id, caller)
+    before = await _found(db, token_id, now, caller)
     await db.fetch(_REVOKE, token_id=token_id, now=now)
-    after = await _found(db, token_id, caller)
+    after = await _found(db, token_id, now, caller)
     act = Act(AuditAction.CALENDAR_SUBSCRIPTION_REVOKE, token_id, before=_kept(before), after=_kept(after))
     await record(db, caller, [act], now=now)
     return after
@@ -243,20 +247,22 @@ def _expiry(wanted: datetime | None, now: datetime, *, bounded: bool) -> datetim
     raise InvalidRequestError(detail, faults=[Fault("/body/expires_at", code, detail)])
 
 
-async def _found(db: Database, token_id: str, caller: Caller) -> CalendarSubscriptionRead:
+async def _found(db: Database, token_id: str, now: datetime, caller: Caller) -> CalendarSubscriptionRead:
     row = await db.fetch_row(_BY_ID, token_id=token_id)
     if row is None or not may_manage_subscription(caller.actor, row["owner"]):
         raise NotFoundError(f"没有日历订阅 {token_id}")
-    return _read(row)
+    return _read(row, now)
 
 
-def _read(row: Any) -> CalendarSubscriptionRead:
-    return CalendarSubscriptionRead(**{name: row[name] for name in CalendarSubscriptionRead.model_fields})
+def _read(row: Any, now: datetime) -> CalendarSubscriptionRead:
+    stored = {name: row[name] for name in _STORED}
+    actions = calendar_subscription_actions(expires_at=row["expires_at"], revoked_at=row["revoked_at"], now=now)
+    return CalendarSubscriptionRead(**stored, allowed_actions=list(actions))
 
 
 def _kept(shown: CalendarSubscriptionRead) -> dict[str, Any]:
     """What the audit trail keeps of a subscription."""
-    return shown.model_dump(mode="json", exclude={"token_id"})
+    return shown.model_dump(mode="json", exclude={"token_id", "allowed_actions"})
 
 
 def _refused(detail: str) -> InvalidCredentialsError:

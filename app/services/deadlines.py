@@ -4,7 +4,10 @@ Lateness is derived. The statuses of a list are computed in SQL from the same in
 judges; a test holds the two equal.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,9 +28,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INTERVAL
 
+from app.clock import SHANGHAI
 from app.db import Query
+from app.domain.actions import ObligationAction, obligation_actions, obligation_rights
 from app.domain.deadlines import Facts, ObligationStatus, due_of, explain, judge, report_name
 from app.domain.periods import Period, parse_period, period_of
+from app.domain.permissions import Subject
+from app.domain.plan import RuleKind
 from app.errors import AmbiguousError, Fault, UnknownReferenceError
 from app.models import Battle, Extension, Obligation, Plan, Rule, RuleVersion, Task, Unit, Waiver
 from app.pagination import Listing, Statement
@@ -134,6 +141,7 @@ _COLUMNS: Statement = (
         .label("sort_key"),
         Rule.code.label("rule"),
         Rule.name.label("rule_name"),
+        Rule.kind,
         Plan.code.label("plan"),
         Battle.code.label("battle"),
         Unit.code.label("unit"),
@@ -142,10 +150,12 @@ _COLUMNS: Statement = (
         Obligation.period,
         Obligation.due_at,
         _EFFECTIVE.label("effective_due_at"),
+        Obligation.effective_due_at.label("extended_to"),
         Obligation.lock_at,
         Obligation.submitted_at,
         Obligation.filed_at,
         _WAIVED.label("waived"),
+        Obligation.waived_at,
         Obligation.rule_version,
         Obligation.calendar_version,
         Obligation.provisional,
@@ -291,11 +301,28 @@ async def list_obligations(
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=scope)}
     filters |= seen_filter(caller.visibility)
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters, always={"as_of": as_of})
-    items = [_obligation(row, as_of) for row in page.rows]
+    rights = _rights_of(caller)
+    today = now.astimezone(SHANGHAI).date()
+    items = [
+        _obligation(row, as_of, rights(row["plan"], row["unit"], row["kind"]), now=now, today=today)
+        for row in page.rows
+    ]
     return render(ObligationPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
 
 
-def _obligation(row: Record, as_of: datetime) -> ObligationRead:
+def _rights_of(caller: Caller) -> Callable[[str, str, str], tuple[ObligationAction, ...]]:
+    """What a caller may do by plan, unit and kind of rule, each asked once: they may hold hundreds of grants."""
+
+    @cache
+    def rights(plan: str, unit: str, kind: str) -> tuple[ObligationAction, ...]:
+        return obligation_rights(caller.actor, Subject(plan, unit=unit), RuleKind(kind))
+
+    return rights
+
+
+def _obligation(
+    row: Record, as_of: datetime, rights: tuple[ObligationAction, ...], *, now: datetime, today: date
+) -> ObligationRead:
     schedule = decoded(row["schedule"])
     facts = Facts(
         due_at=row["due_at"],
@@ -306,6 +333,11 @@ def _obligation(row: Record, as_of: datetime) -> ObligationRead:
         waived=row["waived"],
     )
     verdict = judge(facts, as_of=as_of, remind_days=schedule["remind_days"])
+    period = parse_period(row["period"])
+    # What can be done is of now, not of the instant of the question.
+    owed = facts
+    if as_of != now:
+        owed = replace(facts, effective_due_at=row["extended_to"], waived=row["waived_at"] is not None)
     extension, waiver = decoded(row["extension"]), decoded(row["waiver"])
     # What had not happened at the instant of the question is not shown.
     shown = {name: row[name] if row[name] and row[name] <= as_of else None for name in ("submitted_at", "filed_at")}
@@ -324,12 +356,13 @@ def _obligation(row: Record, as_of: datetime) -> ObligationRead:
             "explanation": explain(
                 verdict,
                 facts,
-                period=parse_period(row["period"]),
+                period=period,
                 report=report_name(row["rule_name"]),
                 as_of=as_of,
                 zone=ZoneInfo(schedule["time_zone"]),
                 provisional=row["provisional"],
             ),
+            "allowed_actions": obligation_actions(rights, owed, period, now=now, today=today),
         }
     )
 

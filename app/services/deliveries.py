@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Text, Uuid, bindparam, cast, func, select, text
 
 from app.db import Database, Query
+from app.domain.actions import delivery_actions
 from app.domain.audit import AuditAction
 from app.domain.events import event_id, position_of
 from app.errors import NotFoundError
@@ -100,5 +101,10 @@ def _shown(row: Any) -> DeliveryRead:
     names = ("type", "unit", "state", "tries", "next_try_at", "settled_at")
     shown = {name: row[name] for name in names}
     return DeliveryRead.model_validate(
-        {"event": event_id(row["position"]), "attempts": decoded(row["attempts"]), **shown}
+        {
+            "event": event_id(row["position"]),
+            "attempts": decoded(row["attempts"]),
+            "allowed_actions": delivery_actions(),
+            **shown,
+        }
     )

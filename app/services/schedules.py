@@ -9,6 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, and_, any_, bindparam, or_, select, te
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.actions import schedule_actions
 from app.domain.audit import AuditAction
 from app.domain.owing import reporters
 from app.domain.permissions import Capability, Subject, may_set_schedule
@@ -99,7 +100,11 @@ async def list_schedules(
     task = await _task(reader, code)
     unit = None if query.unit is None else await resolve_unit(reader, query.unit, scope=code)
     rows = await _rows(reader, task, query.as_of or now)
-    items = [_schedule(code, row) for row in rows if unit in {None, row["id"]} and caller.sees(_subject(code, row))]
+    items = [
+        _schedule(code, row, caller)
+        for row in rows
+        if unit in {None, row["id"]} and caller.sees(_subject(code, row["code"]))
+    ]
     return render(TaskSchedulesRead(task=code, items=items), known)
 
 
@@ -116,9 +121,9 @@ async def get_schedule(
     """
     task = await _task(reader, code)
     row = await _row(reader, code, task, unit, query.as_of or now)
-    if not caller.sees(_subject(code, row)):
+    if not caller.sees(_subject(code, row["code"])):
         raise NotFoundError(f"没有可查阅的“{unit}”对任务 {code} 的序时进度")
-    return render(_schedule(code, row), known)
+    return render(_schedule(code, row, caller), known)
 
 
 async def put_schedule(
@@ -144,11 +149,12 @@ async def put_schedule(
     if task is None:
         raise NotFoundError(f"没有任务 {code}")
     row = await _row(reader, code, task["id"], unit, now)
-    if not may_set_schedule(caller.actor, _subject(code, row)):
+    if not may_set_schedule(caller.actor, _subject(code, row["code"])):
         raise forbidden(caller.actor, Capability.SET_SCHEDULE, row["name"])
     key = {"task": task["id"], "unit": row["id"]}
     newest = await db.fetch_value(_NEWEST, **key)
-    if match is not None and (newest != row["version"] or render(_schedule(code, row), match).body is not None):
+    before = _schedule(code, row, caller)
+    if match is not None and (newest != row["version"] or render(before, match).body is not None):
         raise PreconditionError("该序时进度已被更改,请重新读取")
     points = _checked(task["year"], wanted)
     version = (newest or 0) + 1
@@ -164,8 +170,7 @@ async def put_schedule(
         from_percents=[stretch.from_percent for stretch in course],
         to_percents=[stretch.to_percent for stretch in course],
     )
-    before, unit_ref = _schedule(code, row), UnitRef(unit=row["code"], name=row["name"])
-    shown = _shown(code, unit_ref, version, points, reason=wanted.reason, set_at=now)
+    shown = _shown(code, before.unit, version, points, reason=wanted.reason, set_at=now, caller=caller)
     said = [one.model_dump(mode="json", include={"version", "points", "reason"}) for one in (before, shown)]
     act = Act(AuditAction.SCHEDULE_SET, code, plan_of(code), row["code"], *said)
     await record(db, caller, [act], now=now)
@@ -210,13 +215,20 @@ def _checked(year: int, wanted: ScheduleWrite) -> list[tuple[date, Decimal]]:
     return sorted(points)
 
 
-def _subject(code: str, row: Record) -> Subject:
-    return Subject(plan_of(code), battle_of(code), row["code"])
+def _subject(code: str, unit: str) -> Subject:
+    return Subject(plan_of(code), battle_of(code), unit)
 
 
-def _schedule(code: str, row: Record) -> UnitScheduleRead:
-    unit = UnitRef(unit=row["code"], name=row["name"])
-    return _shown(code, unit, row["version"] or 0, points_in(row["points"]), reason=row["reason"], set_at=row["set_at"])
+def _schedule(code: str, row: Record, caller: Caller) -> UnitScheduleRead:
+    return _shown(
+        code,
+        UnitRef(unit=row["code"], name=row["name"]),
+        row["version"] or 0,
+        points_in(row["points"]),
+        reason=row["reason"],
+        set_at=row["set_at"],
+        caller=caller,
+    )
 
 
 def _shown(
@@ -227,6 +239,7 @@ def _shown(
     *,
     reason: str | None,
     set_at: datetime | None,
+    caller: Caller,
 ) -> UnitScheduleRead:
     since = "" if set_at is None else f"自 {set_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S} 起"
     steps = "、".join(f"{day.month} 月末 {exact(percent)}%" for day, percent in points)
@@ -239,4 +252,5 @@ def _shown(
         reason=reason,
         set_at=set_at,
         explanation=f"{unit.name}{since}{course}",
+        allowed_actions=list(schedule_actions(caller.actor, _subject(code, unit.unit))),
     )

@@ -10,10 +10,12 @@ from sqlalchemy import ARRAY, Text, Uuid, and_, any_, bindparam, case, cast, fun
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 
+from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.actions import FormAction, form_item_actions, submission_actions
 from app.domain.deadlines import Facts, explain, judge, report_name
 from app.domain.periods import parse_period
-from app.domain.permissions import Subject, allowed_actions
+from app.domain.permissions import Subject
 from app.domain.plan import RuleKind, RuleUnitRole, battle_of, plan_of
 from app.domain.workflow import SubmissionAction, SubmissionState
 from app.errors import NotFoundError
@@ -359,18 +361,27 @@ async def read_form(
     seen = [row for row in found if caller.sees(subject_of(row))]
     await _note(seen, trail, now=now, caller=caller)
     submissions = {row["id"]: _submission(row, caller) for row in seen}
+    of, today = parse_period(period), now.astimezone(SHANGHAI).date()
+    items = [
+        FormItem(
+            task=row["task"],
+            title=row["title"],
+            due_at=row["effective_due_at"],
+            submission=submissions.get(row["submission"]),
+            allowed_actions=list(
+                form_item_actions(
+                    caller.actor, Subject(plan_of(row["task"]), unit=unit), _facts(row), of, now=now, today=today
+                )
+            ),
+        )
+        for row in owed
+    ]
     return FormRead(
         unit=UnitRef(unit=named["code"], name=named["name"]),
         period=period,
-        items=[
-            FormItem(
-                task=row["task"],
-                title=row["title"],
-                due_at=row["effective_due_at"],
-                submission=submissions.get(row["submission"]),
-            )
-            for row in owed
-        ],
+        items=items,
+        # The form is handed in with those of its tasks that can be.
+        allowed_actions=[action for action in FormAction if any(action in item.allowed_actions for item in items)],
     )
 
 
@@ -411,8 +422,7 @@ async def get_receipt(
     if owed is None:
         raise missing(identity)
     schedule = decoded(owed["schedule"])
-    names = ("due_at", "effective_due_at", "lock_at", "submitted_at", "filed_at")
-    facts = Facts(**{name: owed[name] for name in names}, waived=owed["waived_at"] is not None)
+    facts = _facts(owed)
     verdict = judge(facts, as_of=now, remind_days=schedule["remind_days"])
     receipt = ReceiptRead.model_validate(
         {
@@ -438,6 +448,11 @@ async def get_receipt(
     # Until it is filed, the time that is left counts down.
     moving = {"server_time"} if owed["filed_at"] else None
     return render(receipt, known, moving=moving)
+
+
+def _facts(owed: Any) -> Facts:
+    names = ("due_at", "effective_due_at", "lock_at", "submitted_at", "filed_at")
+    return Facts(**{name: owed[name] for name in names}, waived=owed["waived_at"] is not None)
 
 
 def received(report: Report, taken: Taken) -> tuple[SubmissionRead, str]:
@@ -466,7 +481,7 @@ def received(report: Report, taken: Taken) -> tuple[SubmissionRead, str]:
         content_hash=taken.content_hash,
         allowed_actions=list(
             # Whoever reports for a unit certifies nothing of it, whichever units certify.
-            allowed_actions(report.caller.actor, report.state, Subject(plan, battle, about["unit"]), ())
+            submission_actions(report.caller.actor, report.state, Subject(plan, battle, about["unit"]), ())
         ),
     )
     return shown, etag_of(identity, 1, shown.allowed_actions)
@@ -480,7 +495,7 @@ def _submission(row: Any, caller: Caller) -> SubmissionRead:
             "unit": {"unit": row["unit"], "name": row["unit_name"]},
             "warnings": decoded(row["warnings"]),
             "observations": decoded(row["observations"]) or [],
-            "allowed_actions": allowed_actions(
+            "allowed_actions": submission_actions(
                 caller.actor, SubmissionState(row["state"]), subject_of(row), row["certifiers"] or ()
             ),
         }

@@ -12,6 +12,7 @@ from sqlalchemy import Uuid, bindparam, select, text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.actions import webhook_actions
 from app.domain.audit import AuditAction
 from app.domain.events import PauseReason, WebhookState
 from app.errors import (
@@ -58,9 +59,10 @@ __all__ = [
     "webhook_of",
 ]
 
+_STORED = tuple(name for name in WebhookRead.model_fields if name != "allowed_actions")
 _COLUMNS: Statement = select(
     Webhook.id.label("sort_key"),
-    *(getattr(Webhook, name) for name in WebhookRead.model_fields),
+    *(getattr(Webhook, name) for name in _STORED),
     Webhook.secret_version,
 ).join(Account, Account.id == Webhook.account_id)
 _OWN = Account.code == bindparam("owner")
@@ -343,7 +345,7 @@ async def _recorded(
 
 def _kept(row: Any) -> dict[str, Any]:
     """What the audit trail keeps of a webhook: all but the path of its URL, in which receivers have their own keys."""
-    shown = _shown(row).model_dump(mode="json", exclude={"id", "url"})
+    shown = _shown(row).model_dump(mode="json", exclude={"id", "url", "allowed_actions"})
     return {**_place(row["url"]), **shown, "secret_version": row["secret_version"]}
 
 
@@ -379,4 +381,5 @@ async def _check_filters(db: Database, plan: str | None, unit: str | None) -> No
 
 
 def _shown(row: Any) -> WebhookRead:
-    return WebhookRead.model_validate({name: row[name] for name in WebhookRead.model_fields})
+    actions = webhook_actions(WebhookState(row["state"]))
+    return WebhookRead.model_validate({**{name: row[name] for name in _STORED}, "allowed_actions": actions})

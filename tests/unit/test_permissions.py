@@ -13,7 +13,6 @@ from app.domain.permissions import (
     RULES,
     Capability,
     Subject,
-    allowed_actions,
     has_capability,
     may_certify,
     may_file_material,
@@ -33,7 +32,6 @@ from app.domain.permissions import (
     may_subscribe,
 )
 from app.domain.roles import ANONYMOUS, Actor, Grant, Role, parse_grant
-from app.domain.workflow import SubmissionAction, SubmissionState, allowed
 from tests.unit.grants import GRANTS, SUBJECTS, UNITS, actor, actors, holding, subjects
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
@@ -263,40 +261,6 @@ def test_whoever_is_identified_may_ask_who_they_are() -> None:
     assert has_capability(actor(), Capability.READ_SELF)
     assert not may_read_self(ANONYMOUS)
     assert not has_capability(ANONYMOUS, Capability.READ_SELF, public=True)
-
-
-@pytest.mark.parametrize(
-    ("grants", "state", "expected"),
-    [
-        (("reporter:431228-jyj",), SubmissionState.DRAFT, (SubmissionAction.EDIT, SubmissionAction.SUBMIT)),
-        (("reporter:431228-jyj",), SubmissionState.RETURNED, (SubmissionAction.EDIT, SubmissionAction.SUBMIT)),
-        (("reporter:431228-jyj",), SubmissionState.CERTIFIED, (SubmissionAction.CORRECT,)),
-        (("reporter:431228-jyj",), SubmissionState.SUBMITTED, ()),
-        (("reporter:431228-tjj",), SubmissionState.DRAFT, ()),
-        (("certifier:431228-tjj",), SubmissionState.SUBMITTED, (SubmissionAction.CERTIFY, SubmissionAction.RETURN)),
-        (("certifier:431228-tjj",), SubmissionState.CERTIFIED, ()),
-        (("certifier:431228-tjj",), SubmissionState.DRAFT, ()),
-        (("certifier:431228-tjj", "reporter:431228-jyj"), SubmissionState.SUBMITTED, ()),
-        (("supervisor", "auditor", "administrator", "reader"), SubmissionState.SUBMITTED, ()),
-        ((), SubmissionState.DRAFT, ()),
-    ],
-)
-def test_the_steps_that_somebody_may_take(
-    grants: tuple[str, ...], state: SubmissionState, expected: tuple[SubmissionAction, ...]
-) -> None:
-    row = DRAFT if state is SubmissionState.DRAFT else ROW
-    assert allowed_actions(who(*grants), state, row, iter([TJJ, "431229-jyj"])) == expected
-
-
-@given(actors(), st.sampled_from(SubmissionState), subjects(), st.lists(st.sampled_from(UNITS)))
-def test_no_step_is_offered_that_the_state_or_the_rules_deny(
-    someone: Actor, state: SubmissionState, subject: Subject, certifiers: list[str]
-) -> None:
-    offered = allowed_actions(someone, state, subject, certifiers)
-    assert set(offered) <= set(allowed(state))
-    writes = {SubmissionAction.EDIT, SubmissionAction.SUBMIT, SubmissionAction.CORRECT}
-    assert not writes & set(offered) or may_report(someone, subject)
-    assert writes >= set(offered) or any(may_certify(someone, subject, unit) for unit in certifiers)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,217 @@
+"""What somebody may do to a row now: the steps that its state leaves open and the rules allow them.
+
+Answers give it as ``allowed_actions``, so that a frontend can offer what will be done and nothing else. Each kind of
+row has its set of steps, in the order in which they are taken, and a function that says which are open to whom. What
+the clock decides goes by the instant of the request, also where the row is shown as it was at another.
+
+A step that would be taken and change nothing, or that nobody needs any more, is not offered: disabling what is
+disabled, reporting what is waived.
+"""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+
+from app.domain.deadlines import Facts
+from app.domain.events import WebhookState
+from app.domain.periods import Period
+from app.domain.permissions import (
+    Subject,
+    may_certify,
+    may_file_material,
+    may_grant_extension,
+    may_grant_waiver,
+    may_report,
+    may_return,
+    may_set_schedule,
+)
+from app.domain.plan import Labelled, RuleKind
+from app.domain.roles import Actor
+from app.domain.workflow import SubmissionAction, SubmissionState, allowed
+
+__all__ = [
+    "AccountAction",
+    "CalendarSubscriptionAction",
+    "DeliveryAction",
+    "FormAction",
+    "KeyAction",
+    "ObligationAction",
+    "ScheduleAction",
+    "WebhookAction",
+    "account_actions",
+    "calendar_subscription_actions",
+    "delivery_actions",
+    "form_item_actions",
+    "key_actions",
+    "obligation_actions",
+    "obligation_rights",
+    "schedule_actions",
+    "submission_actions",
+    "webhook_actions",
+]
+
+
+class ObligationAction(Labelled):
+    """What can be done about a report that is owed."""
+
+    REPORT = "report", "报送"
+    EXTEND = "extend", "批准延期"
+    WAIVE = "waive", "批准免报或零报告"
+
+
+class FormAction(Labelled):
+    """What can be done with the form of a unit, and with each of its tasks."""
+
+    REPORT = "report", "报送"
+
+
+class ScheduleAction(Labelled):
+    """What can be done with the schedule of a unit for a task."""
+
+    SET = "set", "设定"
+
+
+class AccountAction(Labelled):
+    """What can be done with an account."""
+
+    RENAME = "rename", "改名"
+    SET_GRANTS = "set_grants", "设定授权"
+    ISSUE_KEY = "issue_key", "签发密钥"
+    DISABLE = "disable", "停用"
+    ENABLE = "enable", "恢复"
+
+
+class KeyAction(Labelled):
+    """What can be done with an API key."""
+
+    ROTATE = "rotate", "轮换"
+    REVOKE = "revoke", "吊销"
+
+
+class CalendarSubscriptionAction(Labelled):
+    """What can be done with a calendar subscription."""
+
+    REVOKE = "revoke", "撤销"
+
+
+class WebhookAction(Labelled):
+    """What can be done with a webhook."""
+
+    CHANGE = "change", "修改"
+    TEST = "test", "试送"
+    ROTATE_SECRET = "rotate_secret", "轮换签名密钥"
+    PAUSE = "pause", "暂停"
+    RESUME = "resume", "恢复,启用中的即刻再试"
+    DELETE = "delete", "删除"
+
+
+class DeliveryAction(Labelled):
+    """What can be done with a delivery."""
+
+    REDELIVER = "redeliver", "重送"
+
+
+def submission_actions(
+    actor: Actor, state: SubmissionState, subject: Subject, certifying_units: Iterable[str]
+) -> tuple[SubmissionAction, ...]:
+    """The steps of a submission; ``certifying_units`` are the codes of those that the report's rule names."""
+    certifiers = tuple(certifying_units)
+
+    def may_take(action: SubmissionAction) -> bool:
+        match action:
+            case SubmissionAction.EDIT | SubmissionAction.SUBMIT | SubmissionAction.CORRECT:
+                return may_report(actor, subject)
+            case SubmissionAction.CERTIFY:
+                return any(may_certify(actor, subject, unit) for unit in certifiers)
+            case SubmissionAction.RETURN:
+                return any(may_return(actor, subject, unit) for unit in certifiers)
+
+    return tuple(action for action in allowed(state) if may_take(action))
+
+
+def obligation_rights(actor: Actor, subject: Subject, kind: RuleKind) -> tuple[ObligationAction, ...]:
+    """What the rules allow somebody to do about the reports that a unit owes in a plan, whatever became of them.
+
+    For :func:`obligation_actions`, and apart from it because a list asks this once a unit and not once a row. Of rules
+    of other kinds than these two nothing can be handed in here.
+    """
+    may_hand_in = {RuleKind.REPORTING: may_report, RuleKind.MATERIAL: may_file_material}.get(kind)
+    rights = {
+        ObligationAction.REPORT: may_hand_in is not None and may_hand_in(actor, subject),
+        ObligationAction.EXTEND: may_grant_extension(actor, subject),
+        ObligationAction.WAIVE: may_grant_waiver(actor, subject),
+    }
+    return tuple(action for action, may in rights.items() if may)
+
+
+def obligation_actions(
+    rights: tuple[ObligationAction, ...], owed: Facts, period: Period, *, now: datetime, today: date
+) -> tuple[ObligationAction, ...]:
+    """What can be done about a report that is owed; about one that is filed or waived, nothing.
+
+    ``rights`` are those of :func:`obligation_rights`, ``owed`` are the facts as they are now, and ``today`` is the day
+    where the plan is carried out.
+    """
+    if not rights or owed.filed_at is not None or owed.waived:
+        return ()
+    if rights[0] is ObligationAction.REPORT and not _can_be_handed_in(owed, period, now, today):
+        return rights[1:]
+    return rights
+
+
+def form_item_actions(
+    actor: Actor, subject: Subject, owed: Facts, period: Period, *, now: datetime, today: date
+) -> tuple[FormAction, ...]:
+    """What can be done with one task of a form; with the whole, what can be done with any of them."""
+    may = _can_be_handed_in(owed, period, now, today) and may_report(actor, subject)
+    return (FormAction.REPORT,) if may else ()
+
+
+def schedule_actions(actor: Actor, subject: Subject) -> tuple[ScheduleAction, ...]:
+    """What can be done with the schedule of a unit that reports on the task."""
+    return (ScheduleAction.SET,) if may_set_schedule(actor, subject) else ()
+
+
+# What follows is shown to nobody but whoever may do all of it: administrators, or its owner.
+
+
+def account_actions(*, disabled: bool) -> tuple[AccountAction, ...]:
+    """What can be done with an account; one that is disabled can be prepared for its return."""
+    done = AccountAction.DISABLE if disabled else AccountAction.ENABLE
+    return tuple(action for action in AccountAction if action is not done)
+
+
+def key_actions(
+    *, expires_at: datetime | None, revoked_at: datetime | None, replaced: bool, now: datetime
+) -> tuple[KeyAction, ...]:
+    """What can be done with a key: nothing once it has ceased to work; one that is replaced is not replaced again."""
+    if not _works(expires_at, revoked_at, now):
+        return ()
+    return (KeyAction.REVOKE,) if replaced else (KeyAction.ROTATE, KeyAction.REVOKE)
+
+
+def calendar_subscription_actions(
+    *, expires_at: datetime | None, revoked_at: datetime | None, now: datetime
+) -> tuple[CalendarSubscriptionAction, ...]:
+    """What can be done with a calendar subscription."""
+    return (CalendarSubscriptionAction.REVOKE,) if _works(expires_at, revoked_at, now) else ()
+
+
+def webhook_actions(state: WebhookState) -> tuple[WebhookAction, ...]:
+    """What can be done with a webhook."""
+    paused = state is WebhookState.PAUSED
+    return tuple(action for action in WebhookAction if not (paused and action is WebhookAction.PAUSE))
+
+
+def delivery_actions() -> tuple[DeliveryAction, ...]:
+    """What can be done with a delivery, whatever has become of it."""
+    return (DeliveryAction.REDELIVER,)
+
+
+def _can_be_handed_in(owed: Facts, period: Period, now: datetime, today: date) -> bool:
+    """Whether the report has not come yet, and would be taken: a draft or what was returned has not come."""
+    has_come = owed.waived or owed.submitted_at is not None or owed.filed_at is not None
+    return not has_come and period.start <= today and now <= max(owed.lock_at, owed.effective_due_at)
+
+
+def _works(expires_at: datetime | None, revoked_at: datetime | None, now: datetime) -> bool:
+    return revoked_at is None and (expires_at is None or now < expires_at)
