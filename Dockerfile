@@ -34,7 +34,8 @@ ENV PATH=/opt/liuzhang/bin:${PATH} \
     LIUZHANG_DATA_DIR=/data
 USER 10001:10001
 EXPOSE 8000
+# Without the proxies that the environment may name for the way out.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['LIUZHANG_PORT'] + '/health/ready', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['LIUZHANG_PORT'] + '/health/ready', timeout=4)"]
 ENTRYPOINT ["liuzhang"]
 CMD ["serve"]

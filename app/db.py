@@ -47,8 +47,8 @@ PROTECTED = ("materials", "observations", "submission_revisions", "submission_tr
 """The tables whose rows are shown by the scope of the caller."""
 
 _NAMES_PROTECTED = re.compile(rf"\b({'|'.join(PROTECTED)})\b")
-# Of one transaction: a statement that runs by itself is one.
-_GIVE_SCOPE = "(SELECT set_config('liuzhang.caller', {scope}, true)) IS NOT NULL"
+# Of one transaction: a statement that runs by itself is one. The codes of the scope are looked up here, once.
+_GIVE_SCOPE = "(SELECT set_config('liuzhang.caller', caller_in_keys({scope}), true)) IS NOT NULL"
 
 SCOPE_GIVEN = _GIVE_SCOPE.format(scope="CAST(:scope AS text)")
 """The condition that gives the scope, for a statement that runs by itself and writes: below all else that it does."""
@@ -214,7 +214,7 @@ class Database:
         if self._caller is None:
             return "BEGIN"
         quoted = self._caller.scope.replace("'", "''")
-        return f"BEGIN; SET LOCAL liuzhang.caller = '{quoted}'"
+        return f"BEGIN; SELECT set_config('liuzhang.caller', caller_in_keys('{quoted}'), true)"
 
     @asynccontextmanager
     async def apart(self) -> AsyncGenerator[None]:

@@ -27,11 +27,13 @@ from app.rendering import Known
 from app.schemas.agenda import CalendarQuery
 from app.services.calendar_subscriptions import open_subscription
 from app.services.caller import Caller
+from app.services.idempotency import Attempt
 from app.services.identity import Source
 from app.services.intake import Intake
 from app.services.reader import Reader
 
 __all__ = [
+    "ATTEMPT",
     "Changing",
     "Guarded",
     "Reading",
@@ -49,6 +51,8 @@ __all__ = [
 QueryT = TypeVar("QueryT", bound=BaseModel)
 _ADMITTED = "liuzhang.admitted"
 _WITHIN = "liuzhang.within"
+ATTEMPT = "liuzhang.attempt"
+"""Where a route leaves the sending of a request with a key, for operations that keep their answers themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,13 @@ class Writing(Generic[QueryT]):
 
 @dataclass(frozen=True, slots=True)
 class Taking(Writing[QueryT]):
-    """One request that takes reports in: on the pool, for what it writes one statement writes, or it says how."""
+    """One request that takes reports in: on the pool, for what it writes one statement writes, or it says how.
+
+    ``attempt`` is its sending, where it has a key and keeps its answer itself.
+    """
 
     intake: Intake
+    attempt: Attempt | None
 
 
 def _validated(model: type[QueryT], request: Request) -> QueryT:
@@ -195,7 +203,12 @@ class _Feed(_Read[CalendarQuery]):
 
 
 class Changing(Guarded[QueryT]):
-    """A dependency of an operation that changes something."""
+    """A dependency of an operation that changes something.
+
+    Of requests with a key, it ``keeps_answers`` itself, or its route keeps them.
+    """
+
+    keeps_answers = False
 
     @asynccontextmanager
     async def within(self, request: Request, caller: Caller) -> AsyncGenerator[Database]:
@@ -222,13 +235,18 @@ class _Write(Changing[QueryT]):
 class _Taker(Changing[QueryT]):
     """Takes a request up as a :class:`Taking`."""
 
+    def __init__(self, model: type[QueryT], capability: Capability, *, keeps_answers: bool) -> None:
+        super().__init__(model, capability)
+        self.keeps_answers = keeps_answers
+
     async def __call__(self, request: Request) -> Taking[QueryT]:
         caller, query, now = await self.take_up(request)
         state = request.state
         db = request.scope.get(_WITHIN)
         # In a transaction of its own a report is on its own: nobody else's can be taken in with it.
         db, intake = (state.writes.for_caller(caller), state.intake) if db is None else (db, Intake(db))
-        return Taking(db, state.reader.for_caller(caller), query, now, caller, state.environment, intake)
+        reader, attempt = state.reader.for_caller(caller), request.scope.get(ATTEMPT)
+        return Taking(db, reader, query, now, caller, state.environment, intake, attempt)
 
 
 def reading(model: type[BaseModel], capability: Capability) -> Any:
@@ -247,9 +265,9 @@ def writing(model: type[BaseModel], capability: Capability) -> Any:
     return Depends(_Write(model, capability), scope="function")
 
 
-def taking(model: type[BaseModel], capability: Capability) -> Any:
+def taking(model: type[BaseModel], capability: Capability, *, keeps_answers: bool = False) -> Any:
     """The dependency that gives a route its ``Taking[model]``."""
-    return Depends(_Taker(model, capability))
+    return Depends(_Taker(model, capability, keeps_answers=keeps_answers))
 
 
 def guard_of(dependant: Dependant) -> Guarded[Any] | None:

@@ -36,6 +36,8 @@ COLUMNS = {
     "battle": "text",
     "unit": "text",
     "task": "text",
+    # The idempotency key, for those that have one.
+    "key": "text",
 }
 # What the audit trail keeps of a report, as long as it usually is.
 ACT = orjson.dumps(
@@ -47,6 +49,8 @@ ACT = orjson.dumps(
         "content_hash": "0" * 64,
     }
 ).decode()
+# What is kept of an answer, as long as it usually is.
+ANSWER = {"content-type": "application/json", "etag": f'"{"0" * 36}"', "location": f"/api/v1/submissions/{'0' * 36}"}
 INSERT = f"""
     WITH given AS (
         SELECT * FROM unnest($2::uuid[], {", ".join(f"${n}::{kind}[]" for n, kind in enumerate(COLUMNS.values(), 3))})
@@ -71,6 +75,11 @@ INSERT = f"""
         SELECT $1, 'submission.submitted', plan, battle, unit, id,
                json_build_object('task', task, 'period', period, 'revision', 1, 'content_hash', repeat('0', 64))
         FROM given
+    ), answered AS (
+        INSERT INTO idempotency_keys (actor, key, fingerprint, status, headers, body, sealed, created_at, expires_at)
+        SELECT 'account:k3v9x0a7pd', key, decode(repeat('00', 32), 'hex'), 201, '{orjson.dumps(ANSWER).decode()}',
+               convert_to(repeat('x', 1000), 'UTF8'), false, $1, $1 + interval '1 day'
+        FROM given WHERE key IS NOT NULL
     ), owed AS (
         UPDATE obligations o SET submitted_at = $1 FROM given g WHERE o.unit_id = g.unit_id AND o.id = g.obligation_id
         RETURNING o.id

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import orjson
@@ -116,31 +117,34 @@ class Way:
     least: float
     status: int
     connections: int = 32
+    keyed: bool = False
 
 
 WAYS = (
     Way("one report", 1, ONE_AT_LEAST, 201),
+    Way("one report with a key", 1, ONE_AT_LEAST, 201, keyed=True),
     Way(f"form of {TASKS}", TASKS, MANY_AT_LEAST, 200),
     Way(f"batch of {BATCH}", BATCH, MANY_AT_LEAST, 200, 8),
 )
 
 
-def _request(method: str, path: str, body: Any, key: str = "") -> bytes:
+def _request(method: str, path: str, body: Any, key: str = "", *, keyed: bool = False) -> bytes:
     content = orjson.dumps(body)
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     head += f"Authorization: Bearer {key}\r\n" if key else ""
+    head += f"Idempotency-Key: {uuid4()}\r\n" if keyed else ""
     return head.encode() + b"Content-Length: %d\r\n\r\n" % len(content) + content
 
 
-def _to_bare(rows: Rows, _: dict[str, str]) -> bytes:
+def _to_bare(rows: Rows, _: dict[str, str], *, keyed: bool = False) -> bytes:
     keys = ("task_id", "unit_id", "plan_id", "battle_id", "obligation_id", "target_id", "period")
     keys += ("chain", "plan", "battle", "unit", "task")
     said = {"percent_complete": SAID["percent_complete"], "progress": SAID["progress"], "value": FIGURE}
-    items = [{**{name: row[name] for name in keys}, **said} for row in rows]
+    items = [{**{name: row[name] for name in keys}, **said, "key": str(uuid4()) if keyed else None} for row in rows]
     return _request("POST", "/reports", {"items": items})
 
 
-def _to_service(rows: Rows, keys: dict[str, str]) -> bytes:
+def _to_service(rows: Rows, keys: dict[str, str], *, keyed: bool = False) -> bytes:
     key = keys[rows[0]["unit"].split("-")[0]]
     lines = [
         {"task": row["task"], **SAID, "observations": [{"target": row["target"], "value": FIGURE}]} for row in rows
@@ -149,7 +153,7 @@ def _to_service(rows: Rows, keys: dict[str, str]) -> bytes:
         return _request("PUT", f"/api/v1/units/{rows[0]['unit']}/forms/{rows[0]['period']}", {"items": lines}, key)
     reports = [{**line, "unit": row["unit"], "period": row["period"]} for line, row in zip(lines, rows, strict=True)]
     if len(rows) == 1:
-        return _request("POST", "/api/v1/submissions", reports[0], key)
+        return _request("POST", "/api/v1/submissions", reports[0], key, keyed=keyed)
     return _request("POST", "/api/v1/submissions/batch", {"items": reports}, key)
 
 
@@ -209,7 +213,7 @@ async def _ratios(servers: dict[str, Served], supply: Supply, *, rounds: int, se
                 length = seconds if number >= 0 else 0.5
                 # Made beforehand, so that making them is not measured.
                 requests = [
-                    send(rows, supply.keys)
+                    send(rows, supply.keys, keyed=way.keyed)
                     for rows in supply.offer(way.reports, int(length * MOST_A_SECOND / way.reports))
                 ]
                 before = server.cpu_seconds()

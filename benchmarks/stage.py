@@ -92,7 +92,7 @@ def serving(name: str, app: str, url: str, **environment: str) -> Generator[Serv
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(200):
+    for _ in range(1200):
         if process.poll() is not None:
             raise RuntimeError("the server did not start")
         try:

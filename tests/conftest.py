@@ -27,6 +27,7 @@ from app.protocol import LenientHttpProtocol
 from app.schemas.account import KeyCreate
 from app.services.accounts import create_account, create_key
 from app.services.caller import by_command
+from app.services.leader import LOCK
 from app.settings import Settings
 from seed.loader import seed_if_empty
 
@@ -126,6 +127,17 @@ async def clone(cluster: Cluster, template: str) -> Clone:
             await _execute(cluster, f"DROP DATABASE {name} WITH (FORCE)")
 
     return make
+
+
+@asynccontextmanager
+async def nobody_leads(url: str) -> AsyncGenerator[None]:
+    """A session holds the lead of a database and does nothing with it: no event moves, none is raised or sent."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
+        yield
+    finally:
+        await connection.close()
 
 
 @pytest_asyncio.fixture(scope="session")

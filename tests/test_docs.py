@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from app.cli import app as command
 from app.cli.parts import PartsGroup
+from app.db import SERVICE_ROLE
 from app.errors import all_errors
 from app.settings import Settings
 from seed.format import Format
@@ -163,11 +164,16 @@ def test_readmes_have_the_same_sections_and_commands() -> None:
 
 
 def test_compose_file_has_no_password() -> None:
-    services = yaml.safe_load(read("compose.yaml"))["services"]
+    composed = yaml.safe_load(read("compose.yaml"))
+    services = composed["services"]
     required = r"\$\{POSTGRES_PASSWORD:\?[^}]+\}"
     assert re.fullmatch(required, services["database"]["environment"]["POSTGRES_PASSWORD"])
     assert re.fullmatch(required, services["service"]["environment"]["PGPASSWORD"])
     assert services["service"]["depends_on"]["database"]["condition"] == "service_healthy"
+    # The service logs in as the role that the database is set up with.
+    assert f"//{SERVICE_ROLE}@" in services["service"]["environment"]["LIUZHANG_SERVICE_DATABASE_URL"]
+    (mounted,) = services["database"]["configs"]
+    assert f"CREATE ROLE {SERVICE_ROLE} LOGIN" in composed["configs"][mounted["source"]]["content"]
 
 
 def test_dockerfile_copies_what_exists_and_is_not_ignored() -> None:

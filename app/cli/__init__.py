@@ -47,7 +47,9 @@ class _Commands(PartsGroup):
             "app.cli.backups", "从备份恢复到空数据库,核对后才生效;中断或核对不符则什么也不改变。", _SERVICE
         ),
         "doctor": Part(
-            "app.cli.doctor", "检查运行环境、设置、数据库、日历、磁盘与时钟;有不合格的项则退出码为 1。", _SERVICE
+            "app.cli.doctor",
+            "检查运行环境、设置、数据库、审计记录、事件、日历、磁盘与时钟;有不合格的项则退出码为 1。",
+            _SERVICE,
         ),
         "audit-verify": Part(
             "app.cli.audit",

@@ -34,7 +34,7 @@ class Manifest(BaseModel):
         revision: of the database's structure.
         roles: database roles that hold rights on the tables.
         rows: how many each table has.
-        audit_heads: the ends of the audit trail's chains, as the table has them.
+        audit_heads: the ends of the audit trail's chains, each as ``liuzhang audit-verify --anchor`` takes it.
         sha256: of the dump.
     """
 
@@ -47,7 +47,7 @@ class Manifest(BaseModel):
     revision: str
     roles: list[str]
     rows: dict[str, int]
-    audit_heads: list[dict[str, Any]]
+    audit_heads: list[str]
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections import defaultdict
+from collections.abc import AsyncIterable, Iterable
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,18 +13,16 @@ import typer
 from app.cli.database import check_version, database
 from app.cli.failures import UsageError, explained
 from app.domain.audit import Break
-from app.services.audit_check import TrailCheck, check_trail
+from app.services.audit_check import Noted, TrailCheck, check_trail
 from app.settings import read_settings
 
-__all__ = ["commands"]
+__all__ = ["commands", "gathered", "parse_anchors"]
 
 commands = typer.Typer()
 
 _NOTED = re.compile(r"([^:\s]+):([0-9]{1,18}):([0-9a-fA-F]{64})")
 # Further faults of a broken trail say nothing new, and must not fill the memory.
 _MOST_TOLD = 100
-
-Noted = dict[str, dict[int, bytes]]
 
 
 @commands.command("audit-verify")
@@ -37,17 +36,12 @@ def audit_verify(
     as_json: Annotated[bool, typer.Option("--json", help="以 JSON 输出")] = False,
 ) -> None:
     """核对审计记录的哈希链:找出被改动、删除、调换或另行写入的条目,列出各链的链尾;有问题则以非零退出。"""
-    noted = _parse(anchor or [])
+    noted = parse_anchors(anchor or [])
     report = TrailCheck()
 
     async def check(url: str) -> tuple[int, list[Break]]:
         await check_version(url)
-        count, told = 0, list[Break]()
-        async for found in check_trail(url, noted, report):
-            count += 1
-            if len(told) < _MOST_TOLD:
-                told.append(found)
-        return count, told
+        return await gathered(check_trail(url, noted, report))
 
     with database(read_settings()) as (url, _):
         count, told = asyncio.run(check(url))
@@ -60,14 +54,29 @@ def audit_verify(
         for head in report.heads:
             typer.echo(head)
         for found in told:
-            typer.echo(f"链 {found.chain} 第 {found.position} 条: {found.detail}", err=True)
+            typer.echo(found, err=True)
         typer.echo(f"审计记录 {report.entries} 条,{f'有 {count} 处问题' if count else '没有问题'}", err=True)
     if count:
         raise typer.Exit(1)
 
 
-def _parse(anchors: list[str]) -> Noted:
-    noted: Noted = defaultdict(dict)
+async def gathered(found: AsyncIterable[Break]) -> tuple[int, list[Break]]:
+    """How many breaks there are, and the first of them."""
+    count, told = 0, list[Break]()
+    async for one in found:
+        count += 1
+        if len(told) < _MOST_TOLD:
+            told.append(one)
+    return count, told
+
+
+def parse_anchors(anchors: Iterable[str]) -> Noted:
+    """What was noted, each as ``chain:position:hash``.
+
+    Raises:
+        UsageError: one is not written so.
+    """
+    noted: defaultdict[str, dict[int, bytes]] = defaultdict(dict)
     for text in anchors:
         match = _NOTED.fullmatch(text)
         if match is None:

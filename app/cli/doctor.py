@@ -13,17 +13,17 @@ import zoneinfo
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import asyncpg
 import typer
 
-import migrations
-from app.cli.database import OLDEST_POSTGRESQL, database
+from app.cli.database import database
+from app.cli.doctor_database import look_into
 from app.cli.failures import explained
+from app.cli.findings import Finding, Verdict
 from app.clock import SHANGHAI, system_clock
 from app.domain.workdays import is_workday
 from app.embedded import EmbeddedError
@@ -37,27 +37,6 @@ __all__ = ["commands"]
 commands = typer.Typer()
 
 _DISK_FAIL, _DISK_WARN = 512 * 1024**2, 5 * 1024**3
-_CLOCK_WARN, _CLOCK_FAIL = timedelta(seconds=2), timedelta(minutes=1)
-_LAG_WARN = timedelta(minutes=1)
-# What a service connects with beside its pools: migrations, commands, somebody looking.
-_SPARE_CONNECTIONS = 10
-
-
-class Verdict(StrEnum):
-    """How a check went."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-class Finding(NamedTuple):
-    """What a check found, and what to do about it."""
-
-    check: str
-    verdict: Verdict
-    detail: str
-    remedy: str = ""
 
 
 @commands.command()
@@ -65,7 +44,7 @@ class Finding(NamedTuple):
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON,供程序读取")] = False,
 ) -> None:
-    """检查运行环境、设置、数据库、日历、磁盘与时钟;有不合格的项则退出码为 1。"""
+    """检查运行环境、设置、数据库、审计记录、事件、日历、磁盘与时钟;有不合格的项则退出码为 1。"""
     findings = list(_examine())
     if as_json:
         typer.echo(json.dumps([finding._asdict() for finding in findings], ensure_ascii=False, indent=2))
@@ -143,7 +122,7 @@ def _database(settings: Settings) -> Generator[Finding]:
         yield from _data_directory(settings.data_dir)
     try:
         with _reached(settings) as url:
-            yield from asyncio.run(_look_into(settings, url))
+            yield from asyncio.run(look_into(settings, url))
     except (EmbeddedError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         reason = str(error) or type(error).__name__
         yield Finding(
@@ -168,120 +147,3 @@ def _data_directory(directory: Path) -> Generator[Finding]:
             yield Finding("数据目录", Verdict.FAIL, f"{data} 的权限是 {mode:o}", f"请执行 chmod 700 {data}")
         else:
             yield Finding("数据目录", Verdict.OK, f"{data} 的权限是 {mode:o},属于 uid {data.stat().st_uid}")
-
-
-async def _look_into(settings: Settings, url: str) -> list[Finding]:
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
-        findings = [
-            await _server(connection),
-            await _clock(connection),
-            await _structure(connection),
-            await _keys(connection, settings),
-            await _connections(connection, settings),
-        ]
-    finally:
-        await connection.close()
-    if settings.read_database_url is not None:
-        findings.append(await _replica(settings.read_database_url))
-    return findings
-
-
-async def _server(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
-    row = await connection.fetchrow(
-        "SELECT current_setting('server_version') AS version, pg_encoding_to_char(encoding) AS encoding, "
-        "coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale', datcollate) AS collation "
-        "FROM pg_database d WHERE datname = current_database()"
-    )
-    assert row is not None, "one is connected to it"
-    told = f"PostgreSQL {row['version']},编码 {row['encoding']},排序规则 {row['collation']}"
-    if connection.get_server_version().major < OLDEST_POSTGRESQL:
-        return Finding("数据库", Verdict.FAIL, told, f"请升级到 PostgreSQL {OLDEST_POSTGRESQL} 或更新")
-    if row["encoding"] != "UTF8":
-        return Finding("数据库", Verdict.FAIL, told, "请以编码 UTF8 重建数据库")
-    if row["collation"] not in {"C", "POSIX", "C.UTF-8", "C.UTF8", "C.utf8"}:
-        return Finding("数据库", Verdict.WARN, told, "列表次序会与印发的次序不同;请以排序规则 C 或 C.UTF-8 重建数据库")
-    return Finding("数据库", Verdict.OK, told)
-
-
-async def _clock(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
-    before = system_clock()
-    theirs = await connection.fetchval("SELECT clock_timestamp()")
-    after = system_clock()
-    # What lies between question and answer is no difference.
-    apart = max(before - theirs, theirs - after, timedelta())
-    told = f"本机 {after.isoformat(timespec='seconds')},与数据库相差 {apart.total_seconds():.1f} 秒"
-    if apart > _CLOCK_FAIL:
-        return Finding("时钟", Verdict.FAIL, told, "期限以本机时钟为准;请在两台机器上启用 NTP 对时")
-    if apart > _CLOCK_WARN:
-        return Finding("时钟", Verdict.WARN, told, "请在两台机器上启用 NTP 对时")
-    return Finding("时钟", Verdict.OK, told)
-
-
-async def _structure(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
-    known = migrations.revisions()
-    if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
-        return Finding("表结构", Verdict.FAIL, "还没有表", "请运行 liuzhang migrate")
-    current = await connection.fetchval("SELECT version_num FROM alembic_version")
-    if current not in known:
-        return Finding(
-            "表结构", Verdict.FAIL, f"版本 {current} 不为本程序所知", "数据库由更新的版本升级过;请升级本程序"
-        )
-    if current != known[0]:
-        return Finding("表结构", Verdict.FAIL, f"版本 {current},最新为 {known[0]}", "请运行 liuzhang migrate")
-    return Finding("表结构", Verdict.OK, f"版本 {current},已是最新")
-
-
-async def _keys(connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings) -> Finding:
-    """Whether there is a key that works here, told by the environment that is part of every key."""
-    if await connection.fetchval("SELECT to_regclass('api_keys')") is None:
-        return Finding("API 密钥", Verdict.WARN, "还没有密钥表", "请运行 liuzhang migrate")
-    valid = await connection.fetchval(
-        "SELECT count(*) FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.revoked_at IS NULL "
-        "AND a.disabled_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
-    )
-    told = f"有效的 {valid} 个;本环境({settings.environment})只接受以 lz_{settings.environment}_ 开头的"
-    if valid == 0 and settings.oidc_issuer is None:
-        return Finding(
-            "API 密钥", Verdict.WARN, told, "没有人能登录;请运行 liuzhang account create 名称 --grant administrator"
-        )
-    return Finding("API 密钥", Verdict.OK, told)
-
-
-async def _connections(connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings) -> Finding:
-    limit = int(await connection.fetchval("SHOW max_connections"))
-    pools = 2 if settings.read_database_url is None else 1
-    wanted = settings.workers * settings.pool_size * pools
-    told = f"{settings.workers} 个进程 × {settings.pool_size} 个连接 × {pools} 个连接池 = {wanted},数据库至多 {limit}"
-    if wanted > limit:
-        return Finding(
-            "连接数", Verdict.FAIL, told, "请减小 LIUZHANG_POOL_SIZE 或 LIUZHANG_WORKERS,或增大 max_connections"
-        )
-    if wanted + _SPARE_CONNECTIONS > limit:
-        return Finding("连接数", Verdict.WARN, told, f"请为维护留出约 {_SPARE_CONNECTIONS} 个连接")
-    return Finding("连接数", Verdict.OK, told)
-
-
-async def _replica(url: str) -> Finding:
-    try:
-        connection = await asyncpg.connect(url, timeout=10)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-        return Finding(
-            "只读数据库",
-            Verdict.FAIL,
-            f"连接不上: {error or type(error).__name__}",
-            "请检查 LIUZHANG_READ_DATABASE_URL",
-        )
-    try:
-        if not await connection.fetchval("SELECT pg_is_in_recovery()"):
-            return Finding("只读数据库", Verdict.OK, "不是副本,没有延迟")
-        # Nothing to replay is no lag, however long ago the last change was.
-        lag: timedelta | None = await connection.fetchval(
-            "SELECT CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN interval '0' "
-            "ELSE now() - pg_last_xact_replay_timestamp() END"
-        )
-    finally:
-        await connection.close()
-    if lag is None or lag > _LAG_WARN:
-        return Finding("只读数据库", Verdict.WARN, f"副本延迟 {lag or '未知'}", "请检查流复制")
-    return Finding("只读数据库", Verdict.OK, f"副本延迟 {lag.total_seconds():.1f} 秒")

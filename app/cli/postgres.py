@@ -63,7 +63,9 @@ class Programs:
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                assert process.stdout is not None
+                # It is not seen to have ended as long as there is something that nobody has read.
+                await asyncio.gather(process.stdout.read(), process.wait())
             told = (await said).decode("utf-8", "replace").strip()
         if code != 0:
             raise UsageError(f"{name} 没有完成(退出码 {code}):\n{told[-2000:]}")

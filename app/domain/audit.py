@@ -40,6 +40,15 @@ class AuditAction(Labelled):
     KEY_ISSUE = "key.issue", "签发密钥"
     KEY_ROTATE = "key.rotate", "轮换密钥"
     KEY_REVOKE = "key.revoke", "吊销密钥"
+    WEBHOOK_CREATE = "webhook.create", "建立 Webhook"
+    WEBHOOK_CHANGE = "webhook.change", "修改或暂停 Webhook"
+    WEBHOOK_DELETE = "webhook.delete", "删除 Webhook"
+    WEBHOOK_TEST = "webhook.test", "试送 Webhook"
+    WEBHOOK_ROTATE_SECRET = "webhook.rotate_secret", "轮换 Webhook 的签名密钥"
+    WEBHOOK_RESUME = "webhook.resume", "恢复 Webhook"
+    WEBHOOK_REDELIVER = "webhook.redeliver", "重送一个事件"
+    CALENDAR_SUBSCRIPTION_CREATE = "calendar_subscription.create", "建立日历订阅"
+    CALENDAR_SUBSCRIPTION_REVOKE = "calendar_subscription.revoke", "撤销日历订阅"
     PLAN_LOAD = "plan.load", "载入总体方案"
 
 
@@ -94,6 +103,10 @@ class Break:
     chain: str
     position: int
     detail: str
+
+    def __str__(self) -> str:
+        """As it is told (Chinese)."""
+        return f"链 {self.chain} 第 {self.position} 条: {self.detail}"
 
 
 class ChainCheck:

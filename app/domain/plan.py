@@ -176,6 +176,7 @@ def plan_of(code: str) -> str:
     return "-".join(code.split("-")[:2])
 
 
+@lru_cache(maxsize=10_000)
 def battle_of(code: str) -> str:
     """The code of the battle that the code of a group or task begins with."""
     return "-".join(code.split("-")[:3])

@@ -1,6 +1,7 @@
 """What a caller may see and write of the progress, as the database's policies read it: one JSON object.
 
-The policies compare rows with it (migration 0009), so that a query without its filter shows nothing more. Its parts are
+The policies compare rows with it, so that a query without its filter shows nothing more (migration 0014); its codes are
+turned into keys as it is given to a statement or a transaction (migration 0016). Its parts are
 those of :class:`~app.domain.visibility.Visibility`, and what may be written; a part that is empty is left out, and an
 object without parts reaches nothing::
 

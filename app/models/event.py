@@ -23,35 +23,33 @@ __all__ = ["Event", "OutboxEvent", "RaisedReminder", "ReminderProgress"]
 Instant = DateTime(timezone=True)
 
 
-class OutboxEvent(Base):
+class _Told:
+    """What an event tells, wherever it is kept."""
+
+    at: Mapped[datetime] = mapped_column(Instant)
+    type: Mapped[str]
+    plan: Mapped[str]
+    battle: Mapped[str | None]
+    unit: Mapped[str]
+    subject: Mapped[UUID | None]
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class OutboxEvent(_Told, Base):
     """An event on its way to the stream."""
 
     __tablename__ = "outbox"
     __table_args__ = (one_of("type", EventType),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    at: Mapped[datetime] = mapped_column(Instant)
-    type: Mapped[str]
-    plan: Mapped[str]
-    battle: Mapped[str | None]
-    unit: Mapped[str]
-    subject: Mapped[UUID | None]
-    data: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
-class Event(Base):
+class Event(_Told, Base):
     """An event at its place in the stream; rows are only ever added, without gaps."""
 
     __tablename__ = "events"
 
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    at: Mapped[datetime] = mapped_column(Instant)
-    type: Mapped[str]
-    plan: Mapped[str]
-    battle: Mapped[str | None]
-    unit: Mapped[str]
-    subject: Mapped[UUID | None]
-    data: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class RaisedReminder(Base):

@@ -10,11 +10,11 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from app.deps import Changing, guard_of
+from app.deps import ATTEMPT, Changing, guard_of
 from app.errors import AppError, Fault, InvalidRequestError
-from app.services.idempotency import Attempt, Kept, attempt_of, keep, take_up
+from app.services.idempotency import Attempt, Kept, attempt_of, keep, still_running, take_up
 
-__all__ = ["RepeatableRoute"]
+__all__ = ["RepeatableRoute", "kept_of", "response_of"]
 
 _HEADER: Final = "idempotency-key"
 # Of an answer, what belongs to it and not to its sending.
@@ -34,9 +34,14 @@ class RepeatableRoute(APIRoute):
                 await guard.admit(request)
             request = self.prepared(request)
             try:
-                if _HEADER in request.headers and isinstance(guard, Changing):
-                    return await _answered_once(request, guard, handle)
-                return await handle(request)
+                if _HEADER not in request.headers or not isinstance(guard, Changing):
+                    return await handle(request)
+                caller, _ = await guard.admit(request)
+                attempt = await _attempt(request, caller.actor.id)
+                if guard.keeps_answers:
+                    request.scope[ATTEMPT] = attempt
+                    return await handle(request)
+                return await _answered_once(request, guard, attempt, handle)
             except HTTPException as error:
                 # FastAPI wraps what reading a body raises, unless it is an HTTPException.
                 if isinstance(error.__cause__, AppError):
@@ -51,25 +56,26 @@ class RepeatableRoute(APIRoute):
 
 
 async def _answered_once(
-    request: Request, guard: Changing[Any], handle: Callable[[Request], Awaitable[Response]]
+    request: Request, guard: Changing[Any], attempt: Attempt, handle: Callable[[Request], Awaitable[Response]]
 ) -> Response:
-    """What ``handle`` answers to the first request of this key, however often it is sent.
+    """What ``handle`` answers to the first sending, whichever this is.
 
     The effect and the answer are one transaction, which is begun when the body is there and ended before the answer
     is sent.
 
     Raises:
-        InvalidRequestError: the key is not one.
         KeyReusedError, StillRunningError, ConflictError: as :func:`~app.services.idempotency.take_up` has it.
     """
     caller, now = await guard.admit(request)
-    attempt = await _attempt(request, caller.actor.id)
     async with guard.within(request, caller) as db:
-        kept = await take_up(db, attempt, now=now)
-        if kept is not None:
-            return _again(kept)
+        (found,) = await take_up(db, [attempt], now=now)
+        if isinstance(found, AppError):
+            raise found
+        if found is not None:
+            return response_of(found, again=True)
         response = await handle(request)
-        await keep(db, attempt, _kept(response), now=now, lifetime=request.state.idempotency_lifetime)
+        if not await keep(db, [(attempt, kept_of(response))], now=now):
+            raise still_running()
     return response
 
 
@@ -87,14 +93,18 @@ async def _attempt(request: Request, actor: str) -> Attempt:
         headers.get("if-match", "").encode(),
         await request.body(),
     )
-    return attempt_of(given[0], actor=actor, credential=headers.get("authorization", ""), asked=asked)
+    credential, lifetime = headers.get("authorization", ""), request.state.idempotency_lifetime
+    return attempt_of(given[0], actor=actor, credential=credential, asked=asked, lifetime=lifetime)
 
 
-def _kept(response: Response) -> Kept:
+def kept_of(response: Response) -> Kept:
+    """An answer as it is kept."""
     headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     # What no cache may keep is not kept here either, not as it is.
     return Kept(response.status_code, headers, bytes(response.body), "no-store" in headers.get("cache-control", ""))
 
 
-def _again(kept: Kept) -> Response:
-    return Response(kept.body, status_code=kept.status, headers={**kept.headers, "Idempotency-Replayed": "true"})
+def response_of(kept: Kept, *, again: bool) -> Response:
+    """A kept answer, told to be one where it was given before."""
+    told = {"Idempotency-Replayed": "true"} if again else {}
+    return Response(kept.body, status_code=kept.status, headers={**kept.headers, **told})

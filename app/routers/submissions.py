@@ -20,6 +20,7 @@ from app.errors import (
 from app.routers.answers import answer, done, read_answers, step_answers, write_answers
 from app.routers.bodies import JsonRoute
 from app.routers.matching import MatchDep
+from app.routers.retries import kept_of, response_of
 from app.schemas.base import NoQuery, PeriodCode, UnitFilter
 from app.schemas.submission import (
     BatchCreate,
@@ -41,6 +42,7 @@ from app.schemas.submission import (
     SubmitStep,
 )
 from app.services import batches, steps, submission_reads
+from app.services.idempotency import Kept
 
 router = APIRouter(route_class=JsonRoute, tags=["submissions"])
 
@@ -58,10 +60,19 @@ STEP_ANSWERS = step_answers(NotFoundError, WrongStepError, PreconditionError, Un
     response_model=SubmissionRead,
     responses=write_answers(ConflictError),
 )
-async def create_submission(report: SubmissionCreate, taken: Reporting) -> Response:
+async def create_submission(
+    report: SubmissionCreate,
+    taken: Annotated[Taking[NoQuery], taking(NoQuery, Capability.REPORT, keeps_answers=True)],
+) -> Response:
     """一个单位就一项任务报一期的进度。submit 为 false 只存草稿;有疑点照样接受,疑点列在 warnings 中。"""
-    shown, etag = await batches.create_submission(taken.intake, report, now=taken.now, caller=taken.caller)
-    return done(shown, status=201, etag=etag, location=f"/api/v1/submissions/{shown.id}")
+    kept, again = await batches.create_submission(
+        taken.intake, report, attempt=taken.attempt, answer=_created, now=taken.now, caller=taken.caller
+    )
+    return response_of(kept, again=again)
+
+
+def _created(shown: SubmissionRead, etag: str) -> Kept:
+    return kept_of(done(shown, status=201, etag=etag, location=f"/api/v1/submissions/{shown.id}"))
 
 
 @router.post(

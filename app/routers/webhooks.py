@@ -94,7 +94,9 @@ async def patch_webhook(
     taken: Managing,
 ) -> Response:
     """省略的不变。新的筛选只用于尚未排入的事件;暂停期间的事件不会丢失,恢复后依次送达。"""
-    return answer(await webhooks.patch_webhook(taken.db, sender, id, patch, match=match, caller=taken.caller))
+    return answer(
+        await webhooks.patch_webhook(taken.db, sender, id, patch, match=match, now=taken.now, caller=taken.caller)
+    )
 
 
 @router.delete(
@@ -105,7 +107,7 @@ async def delete_webhook(
     taken: Managing,
 ) -> Response:
     """连同待送达的与送达记录一并删除,答复它最后的样子。"""
-    return done(await webhooks.delete_webhook(taken.db, id, caller=taken.caller))
+    return done(await webhooks.delete_webhook(taken.db, id, now=taken.now, caller=taken.caller))
 
 
 @router.post(

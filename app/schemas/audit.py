@@ -38,7 +38,9 @@ class AuditEntryRead(Read):
         }
     )
 
-    chain: str = Field(description="哈希链:地区代码;不属于任何地区的(账号、密钥)为 service", examples=["431228"])
+    chain: str = Field(
+        description="哈希链:地区代码;不属于任何地区的(账号、密钥、Webhook、日历订阅)为 service", examples=["431228"]
+    )
     position: int = Field(description="在链中的序号,自 1 起,不间断")
     at: Instant = Field(description="何时(服务器时间)")
     actor: str = Field(description="何人:account:… 为账号,oidc:… 为登录的人,command:… 为服务器上的命令")
@@ -46,7 +48,9 @@ class AuditEntryRead(Read):
     address: str | None = Field(description="从何处:客户端地址;命令为 null")
     request_id: str = Field(description="请求编号,与响应头 X-Request-ID 相同;命令为 -")
     action: AuditAction = Field(description="何事")
-    subject: str = Field(description="对何物:报送、材料、延期、免报的编号,任务、总体方案、账号的编码,密钥编号")
+    subject: str = Field(
+        description="对何物:报送、材料、延期、免报的编号,任务、总体方案、账号的编码,密钥、Webhook、日历订阅的编号"
+    )
     plan: PlanCode | None = Field(description="所涉总体方案")
     unit: UnitCode | None = Field(description="所涉单位")
     before: dict[str, Any] | None = Field(description="之前;新建的为 null")

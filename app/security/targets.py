@@ -14,7 +14,7 @@ import httpx
 
 from app.security.addresses import Address, Network, network_allowed
 
-__all__ = ["Target", "TargetError", "Targets", "parse_targets", "reachable"]
+__all__ = ["Target", "TargetError", "Targets", "origin_of", "parse_targets", "reachable"]
 
 _TARGET = re.compile(
     r"(?:(?P<scheme>https?)://)?(?P<host>(?:\*\.)?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?"
@@ -74,8 +74,13 @@ class Targets:
         if parsed.scheme not in _PORTS or not parsed.host or parsed.userinfo or parsed.fragment:
             raise TargetError("网址须以 https:// 开头,不带账号和片段(#)")
         if not any(target.admits(parsed) for target in self.listed):
-            at = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
-            raise TargetError(f"{at} 不在管理员所列的 Webhook 目标(LIUZHANG_WEBHOOK_TARGETS)之中")
+            raise TargetError(f"{origin_of(url)} 不在管理员所列的 Webhook 目标(LIUZHANG_WEBHOOK_TARGETS)之中")
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL; what comes after them may hold a secret of the receiver's."""
+    parsed = httpx.URL(url)
+    return f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
 
 
 def parse_targets(texts: Iterable[str]) -> tuple[Target, ...]:

@@ -16,7 +16,7 @@ from app.db import Database, Query
 from app.domain.audit import AuditAction, chain_of
 from app.services.caller import Caller
 
-__all__ = ["APPEND", "APPENDING", "Act", "Done", "columns_of", "record"]
+__all__ = ["APPEND", "APPENDING", "Act", "Done", "columns_of", "record", "shortened"]
 
 Columns: TypeAlias = dict[str, list[Any]]
 
@@ -24,8 +24,16 @@ _COLUMNS = (
     *("audit_chain", "audit_at", "audit_actor", "audit_actor_name", "audit_address", "audit_request_id"),
     *("audit_action", "audit_subject", "audit_plan", "audit_unit", "audit_before", "audit_after"),
 )
-_GIVEN = ", ".join(f"CAST(:{name} AS {'timestamptz' if name == 'audit_at' else 'text'}[])" for name in _COLUMNS)
-APPEND = f"append_audit({_GIVEN}, {{kept}})"
+
+
+def _parameter(name: str) -> str:
+    """A column as it is given: a single value for all acts, or one each."""
+    column = f"CAST(:{name} AS {'timestamptz' if name == 'audit_at' else 'text'}[])"
+    alike = f"array_fill(({column})[1], ARRAY[cardinality(CAST(:audit_subject AS text[]))])"
+    return f"CASE cardinality({column}) WHEN 1 THEN {alike} ELSE {column} END"
+
+
+APPEND = f"append_audit({', '.join(map(_parameter, _COLUMNS))}, {{kept}})"
 """For a statement that stands alone: appends the acts of :func:`columns_of` whose subjects are in the array ``kept``.
 
 It must be the last of the statement to take a lock.
@@ -81,6 +89,14 @@ def columns_of(done: Sequence[Done]) -> Columns:
         "audit_unit": [act.unit for act in acts],
         "audit_before": [_json(act.before) for act in acts],
         "audit_after": [_json(act.after) for act in acts],
+    }
+
+
+def shortened(columns: Columns) -> Columns:
+    """The same parameters with each column that is the same for all acts given once, as most are in a batch."""
+    return {
+        name: values[:1] if name != "audit_subject" and values.count(values[0]) == len(values) else values
+        for name, values in columns.items()
     }
 
 

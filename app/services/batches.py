@@ -1,6 +1,6 @@
 """Reports on their way in: one, a batch with a result for each, the whole form of a unit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict
 from uuid import UUID
@@ -11,7 +11,7 @@ from app.db import Database
 from app.domain.permissions import Capability
 from app.domain.progress import ReportWarning
 from app.domain.workflow import SubmissionAction, SubmissionState, allowed
-from app.errors import Fault, InvalidRequestError
+from app.errors import AppError, Fault, InvalidRequestError
 from app.rendering import Known, Rendered, render
 from app.schemas.submission import (
     FormLine,
@@ -24,7 +24,8 @@ from app.schemas.submission import (
 from app.services import steps, submission_reads
 from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
-from app.services.intake import Intake
+from app.services.idempotency import Attempt, Kept
+from app.services.intake import Intake, Keyed, Outcome
 from app.services.reader import Reader
 from app.services.reports import Report, Taken, about
 from app.services.submission_reads import received
@@ -52,19 +53,37 @@ class _Result(TypedDict):
 
 
 async def create_submission(
-    intake: Intake, given: SubmissionCreate, *, now: datetime, caller: Caller
-) -> tuple[SubmissionRead, str]:
-    """Take one report in.
+    intake: Intake,
+    given: SubmissionCreate,
+    *,
+    attempt: Attempt | None,
+    answer: Callable[[SubmissionRead, str], Kept],
+    now: datetime,
+    caller: Caller,
+) -> tuple[Kept, bool]:
+    """Take one report in; its answer, and whether that was given before. ``answer`` makes it of what is shown.
 
     Raises:
         ConflictError: there is one already; its id is in ``existing``.
         ForbiddenError: the caller may not report for the unit.
         InvalidRequestError: the report is refused.
+        KeyReusedError, StillRunningError: as :func:`~app.services.idempotency.take_up` has it.
     """
     report = _report(given, now, caller)
-    taken = await intake.take(report)
-    refuse(taken)
-    return received(report, taken)
+
+    def answered(report: Report, taken: Taken) -> Kept:
+        return answer(*received(report, taken))
+
+    if attempt is None:
+        outcome: Outcome = await intake.take(report)
+    else:
+        outcome = await intake.take_once(Keyed(attempt, report, answered))
+    if isinstance(outcome, AppError):
+        raise outcome
+    if isinstance(outcome, Kept):
+        return outcome, True
+    refuse(outcome)
+    return answered(report, outcome), False
 
 
 def _report(given: SubmissionCreate, now: datetime, caller: Caller) -> Report:

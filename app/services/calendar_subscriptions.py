@@ -13,6 +13,7 @@ from sqlalchemy import Text, bindparam, cast, func, select, text
 
 from app.db import Database, Query
 from app.domain.actions import calendar_subscription_actions
+from app.domain.audit import AuditAction
 from app.domain.permissions import may_manage_accounts, may_manage_subscription
 from app.domain.roles import Actor, format_grant, grants_of_claims
 from app.errors import ConflictError, Fault, InvalidCredentialsError, InvalidRequestError, NotFoundError
@@ -30,6 +31,7 @@ from app.schemas.calendar_subscription import (
 from app.security.api_keys import FEED_TOKEN, ApiKeyError, issue_key, key_matches, parse_key
 from app.security.bearer import ChallengeError, challenge
 from app.services.agenda import refuse_unknown
+from app.services.audit import Act, record
 from app.services.caller import Caller
 from app.services.identity import GRANTS_HELD, grants_held
 from app.services.reader import Reader, equal_to, page_request
@@ -78,6 +80,7 @@ _KEEP = Query(
     RETURNING token_id
 """)
 )
+_LOCK = Query(text("SELECT FROM calendar_subscriptions WHERE token_id = CAST(:token_id AS text) FOR UPDATE"))
 _REVOKE = Query(
     text("""
     UPDATE calendar_subscriptions SET revoked_at = coalesce(revoked_at, CAST(:now AS timestamptz))
@@ -162,6 +165,8 @@ async def create_calendar_subscription(
     if kept is None:
         raise ConflictError(f"在用的日历订阅已有 {MOST_IN_USE} 个,请先撤销不用的")
     shown = _read(await db.fetch_row(_BY_ID, token_id=token.key_id), now)
+    act = Act(AuditAction.CALENDAR_SUBSCRIPTION_CREATE, shown.token_id, after=_kept(shown))
+    await record(db, caller, [act], now=now)
     return CalendarSubscriptionIssued(**shown.model_dump(), feed_url=f"/api/v1/calendar.ics?token={token.text}")
 
 
@@ -196,9 +201,13 @@ async def revoke_calendar_subscription(
     Raises:
         NotFoundError: there is none of this id that the caller may see.
     """
-    await _found(db, token_id, now, caller)
+    await db.fetch(_LOCK, token_id=token_id)
+    before = await _found(db, token_id, now, caller)
     await db.fetch(_REVOKE, token_id=token_id, now=now)
-    return await _found(db, token_id, now, caller)
+    after = await _found(db, token_id, now, caller)
+    act = Act(AuditAction.CALENDAR_SUBSCRIPTION_REVOKE, token_id, before=_kept(before), after=_kept(after))
+    await record(db, caller, [act], now=now)
+    return after
 
 
 async def open_subscription(db: Database, token: str, environment: str, *, now: datetime) -> Subscription:
@@ -249,6 +258,11 @@ def _read(row: Any, now: datetime) -> CalendarSubscriptionRead:
     stored = {name: row[name] for name in _STORED}
     actions = calendar_subscription_actions(expires_at=row["expires_at"], revoked_at=row["revoked_at"], now=now)
     return CalendarSubscriptionRead(**stored, allowed_actions=list(actions))
+
+
+def _kept(shown: CalendarSubscriptionRead) -> dict[str, Any]:
+    """What the audit trail keeps of a subscription."""
+    return shown.model_dump(mode="json", exclude={"token_id", "allowed_actions"})
 
 
 def _refused(detail: str) -> InvalidCredentialsError:

@@ -8,12 +8,14 @@ from sqlalchemy import Text, Uuid, bindparam, cast, func, select, text
 
 from app.db import Database, Query
 from app.domain.actions import delivery_actions
+from app.domain.audit import AuditAction
 from app.domain.events import event_id, position_of
 from app.errors import NotFoundError
 from app.models import Event, Webhook, WebhookDelivery
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.webhook import DeliveryPage, DeliveryQuery, DeliveryRead
+from app.services.audit import Act, record
 from app.services.caller import Caller
 from app.services.reader import Reader, decoded, page_request
 from app.services.webhooks import webhook_of
@@ -47,6 +49,9 @@ _LISTING = Listing(
     conditions={"webhook": _OF, "state": WebhookDelivery.state == bindparam("state")},
 )
 _ONE = Query(_COLUMNS.where(_OF, WebhookDelivery.position == bindparam("position")))
+_LOCK = Query(
+    text("SELECT state FROM webhook_deliveries WHERE webhook_id = :webhook AND position = :position FOR UPDATE")
+)
 _AGAIN = Query(
     text("""
     UPDATE webhook_deliveries
@@ -81,11 +86,15 @@ async def redeliver(db: Database, webhook: UUID, event: str, *, now: datetime, c
     """
     await webhook_of(db, webhook, caller)
     here = {"webhook": webhook, "position": position_of(event)}
-    await db.fetch(_AGAIN, **here, now=now)
-    row = await db.fetch_row(_ONE, **here)
-    if row is None:
+    was = await db.fetch_value(_LOCK, **here)
+    if was is None:
         raise NotFoundError(f"这个 Webhook 没有事件 {event} 的送达记录")
-    return _shown(row)
+    await db.fetch(_AGAIN, **here, now=now)
+    again = _shown(await db.fetch_row(_ONE, **here))
+    before, after = ({"event": event, "state": state} for state in (was, again.state))
+    act = Act(AuditAction.WEBHOOK_REDELIVER, str(webhook), before=before, after=after)
+    await record(db, caller, [act], now=now)
+    return again
 
 
 def _shown(row: Any) -> DeliveryRead:

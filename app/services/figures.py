@@ -1,4 +1,4 @@
-"""Figures of the business for the metrics: what is owed, what waits, how the database is used.
+"""Figures of the business for the metrics: what is owed, what waits, what is to be told, how the database is used.
 
 They are looked up in the database when they are asked for, so that they are right however many processes serve, and
 kept for a moment, so that asking often costs nothing. A database that does not answer is a figure too.
@@ -49,6 +49,15 @@ _WAITING = Query(
     FROM obligations WHERE submitted_at IS NOT NULL AND filed_at IS NULL AND waived_at IS NULL
 """)
 )
+# Of each webhook an index holds those that wait, which are bounded, and those that were given up, which pause it.
+_TELLING = Query(
+    text("""
+    SELECT CAST(:now AS timestamptz) AS now, (SELECT reached FROM reminder_progress) AS reached,
+           (SELECT count(*) FROM outbox) AS outbox, (SELECT min(at) FROM outbox) AS oldest,
+           count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead
+    FROM webhooks w JOIN webhook_deliveries d ON d.webhook_id = w.id AND d.state IN ('pending', 'dead')
+""")
+)
 _CONNECTIONS = Query(
     text("""
     SELECT application_name, coalesce(state, 'unknown') AS state, count(*) AS connections FROM pg_stat_activity
@@ -78,6 +87,22 @@ def _waiting(rows: list[asyncpg.Record]) -> list[Figure]:
     ]
 
 
+def _telling(rows: list[asyncpg.Record]) -> list[Figure]:
+    (row,) = rows
+    states = {(state,): float(row[state]) for state in ("pending", "dead")}
+    oldest, behind = (_seconds(row[since], row["now"]) for since in ("oldest", "reached"))
+    return [
+        Figure("liuzhang_outbox", "Events not yet in the stream", (), {(): float(row["outbox"])}),
+        Figure("liuzhang_outbox_oldest_seconds", "How long the oldest of them waits", (), {(): oldest}),
+        Figure("liuzhang_reminders_behind_seconds", "Since the last look for what has come due", (), {(): behind}),
+        Figure("liuzhang_webhook_deliveries", "Events that webhooks wait for, or were given up", ("state",), states),
+    ]
+
+
+def _seconds(since: datetime | None, now: datetime) -> float:
+    return 0.0 if since is None else max((now - since).total_seconds(), 0.0)
+
+
 def _connections(rows: list[asyncpg.Record]) -> list[Figure]:
     values = {(row["application_name"], row["state"]): float(row["connections"]) for row in rows}
     told = "Connections of all service processes to the database read from"
@@ -95,6 +120,7 @@ def _any(_: datetime) -> dict[str, Any]:
 _SOURCES = (
     _Source(_OBLIGATIONS, _at, _obligations),
     _Source(_WAITING, _at, _waiting),
+    _Source(_TELLING, _at, _telling),
     _Source(_CONNECTIONS, _any, _connections),
 )
 

@@ -7,16 +7,18 @@ so that nobody waits for others when there are none; each has its own answer, gi
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import chain
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import asyncpg
 
 from app.db import Database
 from app.domain.row_scope import reporting_scope
+from app.errors import AppError
+from app.services.idempotency import Attempt, Kept, keep, still_running, take_up
 from app.services.reports import Report, Taken
 from app.services.submissions import SpoiledError, take, take_forms
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "Keyed", "Outcome"]
 
 # Of one process: while one group is written, another is looked up.
 _GROUPS_AT_ONCE: Final = 2
@@ -98,6 +100,47 @@ class _Together:
         self.scope = reporting_scope({id(report.caller): report.caller.visibility for report in reports}.values())
 
 
+class Keyed(NamedTuple):
+    """A report that has its effect once: the sending it came with, and how what became of it is answered."""
+
+    attempt: Attempt
+    report: Report
+    answer: Callable[[Report, Taken], Kept]
+
+
+Outcome: TypeAlias = Kept | Taken | AppError
+"""The answer to a keyed report as it was given first, what just became of it, or why it is not carried out."""
+
+
+async def _take_keyed(db: Database, keyed: Sequence[Keyed]) -> list[Outcome]:
+    """Take keyed reports in, in one transaction with what is answered to them.
+
+    Raises:
+        SpoiledError: nothing was kept, because another sending of one was faster.
+    """
+    async with db.for_caller(_Together(one.report for one in keyed)).transaction() as whole:
+        now = max(one.report.at for one in keyed)
+        outcomes: list[Outcome | None] = [*await take_up(whole, [one.attempt for one in keyed], now=now)]
+        seen: set[tuple[str, str]] = set()
+        for index, one in enumerate(keyed):
+            # The lock is of the transaction, which does not shut itself out.
+            if outcomes[index] is None and one.attempt.name in seen:
+                outcomes[index] = still_running()
+            seen.add(one.attempt.name)
+        fresh = [index for index, outcome in enumerate(outcomes) if outcome is None]
+        if fresh:
+            taken = await take(whole, [keyed[index].report for index in fresh])
+            answers: list[tuple[Attempt, Kept]] = []
+            for index, result in zip(fresh, taken, strict=True):
+                outcomes[index] = result
+                if result.id is not None:
+                    one = keyed[index]
+                    answers.append((one.attempt, one.answer(one.report, result)))
+            if not await keep(whole, answers, now=now):
+                raise SpoiledError
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
 class Intake:
     """Takes single reports and whole forms in, those that arrive together in one go."""
 
@@ -113,6 +156,17 @@ class Intake:
             size=len,
             most=_MOST_REPORTS_OF_FORMS,
         )
+
+        self._keyed = _Gathering[Keyed, Outcome](
+            lambda keyed: _take_keyed(db, keyed), size=lambda _: 1, most=_MOST_SINGLE_REPORTS
+        )
+
+    async def take_once(self, keyed: Keyed) -> Outcome:
+        """As :meth:`take`, for a report with a key, however often it is sent."""
+        try:
+            return await self._keyed.done(keyed)
+        except SpoiledError:
+            return still_running()
 
     async def take(self, report: Report) -> Taken:
         """What became of the report, once it is committed or refused; raises what the database raised."""

@@ -1,4 +1,4 @@
-"""What exactly one process of all does: place events in the stream, raise what comes due, dispatch to webhooks.
+"""What exactly one process of all does: place events in the stream, raise what comes due, tell webhooks, tidy up.
 
 Whoever holds an advisory lock leads. The lock lives as long as its session: a process that dies, even by ``kill -9``,
 gives it up with its connection, and another takes over where it stopped, for all there is to know is in the database.
@@ -16,6 +16,7 @@ from app.clock import Clock
 from app.db import Database, Query
 from app.services.dispatch import Dispatcher
 from app.services.events import place
+from app.services.idempotency import forget_expired
 from app.services.reminders import remind
 
 __all__ = ["LOCK", "Leader"]
@@ -31,7 +32,7 @@ _AT_ONCE = 1000
 # Seconds.
 _BETWEEN_TRIES = 2.0
 _BETWEEN_TURNS = 0.2
-_BETWEEN_REMINDERS = 2.0
+_BETWEEN_TENDINGS = 2.0
 _TO_ARRIVE = 5.0
 
 
@@ -60,14 +61,15 @@ class Leader:
 
     async def _lead(self, session: Database) -> None:
         loop = asyncio.get_running_loop()
-        reminded = loop.time() - _BETWEEN_REMINDERS
+        tended = loop.time() - _BETWEEN_TENDINGS
         try:
             while True:
                 placed = await place(session, most=_AT_ONCE)
-                if loop.time() - reminded >= _BETWEEN_REMINDERS:
-                    reminded = loop.time()
+                if loop.time() - tended >= _BETWEEN_TENDINGS:
+                    tended = loop.time()
                     await remind(session, self._clock())
                     await self._dispatcher.forget()
+                    await forget_expired(session, now=self._clock())
                 await self._dispatcher.turn()
                 if placed < _AT_ONCE:
                     await asyncio.sleep(_BETWEEN_TURNS)

@@ -126,9 +126,14 @@ def previous_figure_of(
         (SELECT n.value FROM observations n
          WHERE n.task_id = {task} AND n.submission_id = {previous_id} AND n.revision = {previous_revision}
            AND n.target_id = {target}),
-        (SELECT n.value FROM submissions b, observations n
-         WHERE (n.task_id, n.submission_id, n.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
-           AND n.target_id = {target} AND b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
+        (SELECT n.value FROM submissions b, LATERAL (
+             SELECT n.value FROM observations n
+             WHERE (n.task_id, n.submission_id, n.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
+               AND n.target_id = {target}
+             -- Kept apart: joined otherwise, the figures of all units for the target would be read.
+             OFFSET 0
+         ) n
+         WHERE b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
          ORDER BY b.period_start DESC LIMIT 1))
     """  # noqa: S608 - of constants
 

@@ -35,6 +35,11 @@ _ABOUT = Query(
     ), named_targets AS MATERIALIZED (
         SELECT g.code, g.id, {AIM} AS aim
         FROM targets g JOIN indicators i ON i.id = g.indicator_id WHERE g.code = ANY(CAST(:targets AS text[]))
+    ), figures AS MATERIALIZED (
+        -- Kept apart: joined to the reports as they are found, each would be compared with every target.
+        SELECT c.n, c.target, g.id, g.aim
+        FROM unnest(CAST(:of AS bigint[]), CAST(:targets AS text[])) AS c(n, target)
+        LEFT JOIN named_targets g ON g.code = c.target
     ), asked AS MATERIALIZED (
         -- A task's code begins with its region.
         SELECT w.n - 1 AS n, w.unit, w.period, t.id AS task_id, t.rules, t.scheduled, coalesce(t.region, '') AS region
@@ -65,10 +70,10 @@ _ABOUT = Query(
     )
     SELECT w.n, w.task_id, w.unit_id, w.unit, w.unit_name, w.obligation_id, w.locked_at, l.limits,
            CASE WHEN w.scheduled THEN {points_of("w.task_id", "w.unit_id")} END AS points,
-           s.id AS existing, s.state, q.percent_complete AS previous_percent, c.target, g.aim,
-           CASE WHEN g.id IS NOT NULL THEN {
+           s.id AS existing, s.state, q.percent_complete AS previous_percent, f.target, f.aim,
+           CASE WHEN f.id IS NOT NULL THEN {
         previous_figure_of(
-            "g.id",
+            "f.id",
             task="w.task_id",
             unit="w.unit_id",
             start="w.period_start",
@@ -80,8 +85,7 @@ _ABOUT = Query(
     LEFT JOIN limits l ON l.rule_id = w.rule_id AND l.version = w.rule_version
     LEFT JOIN submissions s ON s.task_id = w.task_id AND s.unit_id = w.unit_id AND s.period = w.period
     LEFT JOIN LATERAL ({previous_of("w.task_id", "w.unit_id", "w.period_start")}) q ON true
-    LEFT JOIN unnest(CAST(:of AS bigint[]), CAST(:targets AS text[])) AS c(n, target) ON c.n = w.n
-    LEFT JOIN named_targets g ON g.code = c.target
+    LEFT JOIN figures f ON f.n = w.n
     ORDER BY w.n
 """)  # noqa: S608 - of constants
 )

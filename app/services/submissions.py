@@ -5,6 +5,7 @@ they name, one statement that writes them with their revisions, figures, steps a
 complete in itself, so that nothing needs a transaction around it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date, datetime
@@ -24,7 +25,7 @@ from app.domain.permissions import Capability, Subject, may_report
 from app.domain.plan import battle_of, plan_of
 from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
 from app.metrics import REPORTS
-from app.services.audit import APPEND, Done, columns_of, record
+from app.services.audit import APPEND, Done, columns_of, record, shortened
 from app.services.caller import Caller, forbidden
 from app.services.report_checks import (
     Figures,
@@ -233,9 +234,11 @@ def _examined(reports: Sequence[Report], concerned: Sequence["About"]) -> tuple[
 
 def _tally(taken: Sequence[Taken]) -> None:
     """For the metrics: what became of reports, by the code of the first fault; whole is refused what is not written."""
-    for one in taken:
-        outcome = one.faults[0].code if one.faults else "accepted" if one.id is not None else "not_written"
-        REPORTS.labels(outcome).inc()
+    outcomes = Counter(
+        one.faults[0].code if one.faults else "accepted" if one.id is not None else "not_written" for one in taken
+    )
+    for outcome, reports in outcomes.items():
+        REPORTS.labels(outcome).inc(reports)
 
 
 async def _write(db: Database, rows: _Rows, *, atomic: bool) -> set[str]:
@@ -243,7 +246,7 @@ async def _write(db: Database, rows: _Rows, *, atomic: bool) -> set[str]:
     reports = orjson.dumps([kept.row for kept in rows.values()]).decode()
     acts = [kept.act for kept in rows.values()]
     # Within a transaction there is more to come before acts may be put down.
-    columns = columns_of(acts if db.stands_alone else ())
+    columns = shortened(columns_of(acts)) if db.stands_alone else columns_of(())
     unwritten = set(rows)
     if not atomic:
         unwritten = {row["id"] for row in await db.fetch(_WRITE_EACH, reports=reports, **columns)}

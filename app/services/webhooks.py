@@ -1,5 +1,6 @@
 """Webhooks of an account: made, changed, tested, paused and resumed, each for its owner alone."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,8 +13,17 @@ from sqlalchemy import Uuid, bindparam, select, text
 from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.actions import webhook_actions
+from app.domain.audit import AuditAction
 from app.domain.events import PauseReason, WebhookState
-from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError, NotFoundError, PreconditionError
+from app.errors import (
+    ConflictError,
+    Fault,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionError,
+    StillRunningError,
+)
 from app.models import Account, Webhook
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
@@ -29,8 +39,9 @@ from app.schemas.webhook import (
     WebhookRead,
 )
 from app.security.outbound import Outbound, Outcome
-from app.security.targets import TargetError
+from app.security.targets import TargetError, origin_of
 from app.security.webhook_secrets import secret_text, signature_headers, webhook_secret
+from app.services.audit import Act, record
 from app.services.caller import Caller
 from app.services.reader import Reader, page_request
 from app.version import VERSION
@@ -101,6 +112,9 @@ _UNKNOWN = Query(
            CAST(:unit AS text) IS NOT NULL AND NOT EXISTS (SELECT FROM units WHERE code = CAST(:unit AS text)) AS unit
 """)
 )
+# A test that is sent within a transaction holds a connection for as long as its receiver is silent; no more than one
+# of all is to be held, or the tests of a few webhooks would stop every write.
+_TEST_ALONE = Query(text("SELECT pg_try_advisory_xact_lock(hashtextextended('webhook test', 0))"))
 _MOST = 20
 
 
@@ -182,12 +196,19 @@ async def create_webhook(
     if await db.fetch_value(_COUNT, account=account) >= _MOST:
         raise ConflictError(f"一个账号至多有 {_MOST} 个 Webhook,请先删除不用的")
     await db.fetch(_CREATE, id=identity, account=account, now=now, **wanted.model_dump(mode="json"))
-    shown = _shown(await webhook_of(db, identity, caller))
-    return WebhookIssued(**dict(shown), secret=secret)
+    made = await _recorded(db, AuditAction.WEBHOOK_CREATE, identity, now=now, caller=caller)
+    return WebhookIssued(**dict(_shown(made)), secret=secret)
 
 
 async def patch_webhook(
-    db: Database, sender: Sender, identity: UUID, patch: WebhookPatch, *, match: Known | None, caller: Caller
+    db: Database,
+    sender: Sender,
+    identity: UUID,
+    patch: WebhookPatch,
+    *,
+    match: Known | None,
+    now: datetime,
+    caller: Caller,
 ) -> Rendered:
     """Change where a webhook leads and what it wants, or pause it; what it was given already still goes out.
 
@@ -196,7 +217,8 @@ async def patch_webhook(
         PreconditionError: it has changed since the caller read it.
         InvalidRequestError: as for :func:`create_webhook`.
     """
-    before = _shown(await _locked(db, identity, caller))
+    was = await _locked(db, identity, caller)
+    before = _shown(was)
     if match is not None and render(before, match).body is not None:
         raise PreconditionError("该 Webhook 已被更改,请重新读取")
     given = patch.model_dump(exclude_unset=True)
@@ -211,18 +233,20 @@ async def patch_webhook(
     await _check_filters(db, after.plan, after.unit)
     changed = after.model_dump(mode="json", include={"url", "types", "plan", "unit", "state", "pause_reason"})
     await db.fetch(_CHANGE, id=identity, **changed)
-    return await get_webhook(db, identity, Known.parse(None), caller=caller)
+    row = await _recorded(db, AuditAction.WEBHOOK_CHANGE, identity, was, now=now, caller=caller)
+    return render(_shown(row), Known.parse(None))
 
 
-async def delete_webhook(db: Database, identity: UUID, *, caller: Caller) -> WebhookRead:
+async def delete_webhook(db: Database, identity: UUID, *, now: datetime, caller: Caller) -> WebhookRead:
     """Take a webhook away, with what waits for it and its log; returns what it was.
 
     Raises:
         NotFoundError: the caller has none of this id.
     """
-    last = _shown(await _locked(db, identity, caller))
+    last = await _locked(db, identity, caller)
     await db.fetch(_DELETE, id=identity)
-    return last
+    await record(db, caller, [Act(AuditAction.WEBHOOK_DELETE, str(identity), before=_kept(last))], now=now)
+    return _shown(last)
 
 
 async def rotate_webhook_secret(
@@ -234,12 +258,12 @@ async def rotate_webhook_secret(
         NotFoundError: the caller has none of this id.
         ConflictError: the operator has set no key.
     """
-    row = await _locked(db, identity, caller)
-    secret = secret_text(sender.secret(identity, row["secret_version"] + 1))
+    was = await _locked(db, identity, caller)
+    secret = secret_text(sender.secret(identity, was["secret_version"] + 1))
     overlap = timedelta(seconds=wanted.overlap_seconds)
     await db.fetch(_ROTATE, id=identity, until=now + overlap if overlap else None)
-    shown = _shown(await webhook_of(db, identity, caller))
-    return WebhookIssued(**dict(shown), secret=secret)
+    row = await _recorded(db, AuditAction.WEBHOOK_ROTATE_SECRET, identity, was, now=now, caller=caller)
+    return WebhookIssued(**dict(_shown(row)), secret=secret)
 
 
 async def resume_webhook(
@@ -251,10 +275,13 @@ async def resume_webhook(
         NotFoundError: the caller has none of this id.
         InvalidRequestError: its URL is at no listed target any more.
     """
-    row = await _locked(db, identity, caller)
-    _check_target(sender, row["url"], at="/path/id")
+    was = await _locked(db, identity, caller)
+    _check_target(sender, was["url"], at="/path/id")
     await db.fetch(_RESUME, id=identity, now=now, skip_dead=step.skip_dead)
-    return await get_webhook(db, identity, Known.parse(None), caller=caller)
+    row = await _recorded(
+        db, AuditAction.WEBHOOK_RESUME, identity, was, now=now, caller=caller, skip_dead=step.skip_dead
+    )
+    return render(_shown(row), Known.parse(None))
 
 
 async def test_webhook(db: Database, sender: Sender, identity: UUID, *, now: datetime, caller: Caller) -> TestRead:
@@ -263,14 +290,20 @@ async def test_webhook(db: Database, sender: Sender, identity: UUID, *, now: dat
     Raises:
         NotFoundError: the caller has none of this id.
         ConflictError: the operator has set no key.
+        StillRunningError: one is sent at this moment that holds a transaction, as this would.
     """
     row = await webhook_of(db, identity, caller)
+    if not db.stands_alone and not await db.fetch_value(_TEST_ALONE):
+        raise StillRunningError("正在试送另一个 Webhook,请稍候重发")
     message = f"test_{uuid_utils.compat.uuid7()}"
     said = {"id": message, "type": "webhook.test", "at": now.astimezone(SHANGHAI).isoformat()}
     outcome = await sender.send(row, message, orjson.dumps(said), now)
-    return TestRead(
+    came = TestRead(
         delivered=outcome.succeeded, status=outcome.status, error=outcome.error, latency_ms=outcome.latency_ms
     )
+    after = {**_place(row["url"]), "message": message, **came.model_dump(include={"delivered", "status", "error"})}
+    await record(db, caller, [Act(AuditAction.WEBHOOK_TEST, str(identity), after=after)], now=now)
+    return came
 
 
 async def webhook_of(db: Database, identity: UUID, caller: Caller) -> Any:
@@ -291,6 +324,33 @@ async def _locked(db: Database, identity: UUID, caller: Caller) -> Any:
     await db.fetch(_LOCK, id=identity)
     # Read again: it may have been changed, or have gone, before the lock was had.
     return await webhook_of(db, identity, caller)
+
+
+async def _recorded(
+    db: Database,
+    action: AuditAction,
+    identity: UUID,
+    was: Any = None,
+    *,
+    now: datetime,
+    caller: Caller,
+    **said: Any,
+) -> Any:
+    """The row of a webhook as an act has left it; what it was, what it is and what was said is recorded."""
+    row = await webhook_of(db, identity, caller)
+    act = Act(action, str(identity), before=None if was is None else _kept(was), after={**_kept(row), **said})
+    await record(db, caller, [act], now=now)
+    return row
+
+
+def _kept(row: Any) -> dict[str, Any]:
+    """What the audit trail keeps of a webhook: all but the path of its URL, in which receivers have their own keys."""
+    shown = _shown(row).model_dump(mode="json", exclude={"id", "url", "allowed_actions"})
+    return {**_place(row["url"]), **shown, "secret_version": row["secret_version"]}
+
+
+def _place(url: str) -> dict[str, str]:
+    return {"target": origin_of(url), "url_hash": hashlib.sha256(url.encode()).hexdigest()}
 
 
 def _owner(caller: Caller) -> str:

@@ -174,8 +174,21 @@ async def test_grants_schedules_materials_and_accounts(office: Office) -> None:
     assert key["key"].partition(key["key_id"])[2].strip("_") not in everything
     (loaded,) = await office.trail(action="plan.load")
     assert (loaded["actor"], loaded["address"], loaded["subject"]) == ("command:seed", None, PLAN)
-    assert {entry["action"] for entry in await office.trail(limit=500)} >= {
-        *(action for action in AuditAction if not action.startswith("submission."))
+
+    wanted = {"name": "手机", "unit": "县教育局"}
+    made = await office.ask("POST", "/api/v1/calendar-subscriptions", wanted, status=201)
+    for _ in range(2):
+        await office.ask("DELETE", f"/api/v1/calendar-subscriptions/{made['token_id']}")
+    subscribed, revoked, again = await office.trail(subject=made["token_id"], sort="at")
+    assert (subscribed["chain"], subscribed["before"]) == ("service", None)
+    assert (subscribed["after"]["owner"], subscribed["after"]["unit"]) == (subscribed["actor"], UNIT)
+    assert (revoked["before"], revoked["before"]["revoked_at"]) == (subscribed["after"], None)
+    assert revoked["after"] == again["before"] == again["after"]
+    assert revoked["after"]["revoked_at"] is not None
+    everything = await office.trail(limit=500)
+    assert made["feed_url"].split("_")[3] not in json.dumps(everything)
+    assert {entry["action"] for entry in everything} >= {
+        *(action for action in AuditAction if not action.startswith(("submission.", "webhook.")))
     }
 
 

@@ -13,7 +13,9 @@ import pytest
 import pytest_asyncio
 
 from app.clock import SHANGHAI
+from app.db import SERVICE_ROLE, Database, open_write_pool
 from app.main import create_app
+from app.services.idempotency import _FORGET, forget_expired
 from app.settings import Settings
 from tests.conftest import KEYS, Clone, serving
 
@@ -29,7 +31,8 @@ LIFETIME = 3600
 class Post:
     """A service on a database of its own, and its clock."""
 
-    def __init__(self, client: httpx.AsyncClient, connection: Any) -> None:
+    def __init__(self, url: str, client: httpx.AsyncClient, connection: Any) -> None:
+        self.url = url
         self.client = client
         self.connection = connection
         self.now = NOW
@@ -49,7 +52,7 @@ async def post(clone: Clone) -> AsyncGenerator[Post]:
         made: list[Post] = []
         settings = Settings(database_url=url, idempotency_lifetime=LIFETIME)
         async with serving(create_app(settings, clock=lambda: made[0].now)) as client:
-            made.append(Post(client, connection))
+            made.append(Post(url, client, connection))
             yield made[0]
         await connection.close()
 
@@ -176,6 +179,28 @@ async def test_many_at_once_have_one_effect(post: Post) -> None:
     assert all(answer.headers["retry-after"] == "1" for answer in answers if answer.status_code == 409)
 
 
+async def test_reports_that_come_together_have_an_answer_of_their_own_each_and_once(post: Post) -> None:
+    query = "rule=monthly-form&period=2023-05&limit=500"
+    owed = (await post.client.get(f"{API}/obligations?{query}")).json()["items"]
+    reports = {f"k-{n}": {**REPORT, "task": one["task"], "unit": one["unit"]["unit"]} for n, one in enumerate(owed)}
+    assert len(reports) > 20
+    wrong = {"k-0": {**REPORT, "period": "2023-06"}}
+    sent = [(key, body) for key, body in (*reports.items(), *reports.items(), *wrong.items())]
+    answers = await asyncio.gather(*(post.send("/submissions", body, key) for key, body in sent))
+    first: dict[str, httpx.Response] = {}
+    for (key, body), answer in zip(sent, answers, strict=True):
+        if answer.status_code == 201 and "idempotency-replayed" not in answer.headers:
+            assert first.setdefault(key, answer) is answer, "done twice"
+            assert answer.json()["task"] == body["task"]
+        elif answer.status_code != 201:
+            assert answer.json()["type"] in {"/problems/still-running", "/problems/idempotency-key-reused"}, answer.text
+    assert len(first) == len(reports)
+    assert await post.count("submissions") == await post.count("idempotency_keys") == len(reports)
+    for key, answer in first.items():
+        body = wrong["k-0"] if answer.json()["period"] == "2023-06" else reports[key]
+        assert_same(answer, await post.send("/submissions", body, key))
+
+
 async def test_while_a_request_runs_it_is_not_begun_again(post: Post) -> None:
     identity = (await post.send("/submissions", REPORT, "k-1")).json()["id"]
     path = f"/submissions/{identity}/certify"
@@ -205,6 +230,54 @@ async def test_a_key_is_free_again_when_its_time_is_over(post: Post) -> None:
     assert second.content != first.content
     assert_same(second, await post.send("/materials", {**TEXT, "title": "另一篇"}, "k-1"))
     assert await post.count("materials") == 2
+
+
+async def test_keys_whose_time_is_over_are_dropped_by_the_process_that_leads(post: Post) -> None:
+    for key in ("k-1", "k-2"):
+        assert (await post.send("/materials", TEXT, key)).status_code == 201
+    post.now = NOW + timedelta(seconds=LIFETIME)
+    assert (await post.send("/materials", TEXT, "k-2")).status_code == 201
+    async with asyncio.timeout(30):
+        while await post.count("idempotency_keys") > 1:  # noqa: ASYNC110 - it is the leader that is waited for
+            await asyncio.sleep(0.05)
+    assert await post.connection.fetchval("SELECT key FROM idempotency_keys") == "k-2"
+
+
+async def test_keys_are_dropped_in_batches_the_oldest_first_and_by_index(post: Post) -> None:
+    # Of the time after the clock of the service, which drops none of them.
+    await post.connection.execute(
+        "INSERT INTO idempotency_keys SELECT 'a', 'k' || n, sha256(''), 201, '{}', '', false, $1::timestamptz, "
+        "$1::timestamptz + n * interval '1 hour' FROM generate_series(1, 50) n",
+        NOW,
+    )
+    async with open_write_pool(post.url, size=1, role=SERVICE_ROLE) as pool:
+        db = Database(pool)
+        for left in (43, 36):
+            await forget_expired(db, now=NOW + timedelta(hours=40), most=7)
+            kept = "SELECT count(*), min(expires_at) FROM idempotency_keys"
+            assert tuple(await post.connection.fetchrow(kept)) == (left, NOW + timedelta(hours=51 - left))
+        for _ in range(5):
+            await forget_expired(db, now=NOW + timedelta(hours=40), most=7)
+        assert await post.count("idempotency_keys") == 10
+        async with pool.acquire() as connection, connection.transaction():
+            arguments = _FORGET.arguments({"now": NOW, "most": 7})
+            plan = str(await connection.fetch(f"EXPLAIN {_FORGET.sql}", *arguments))
+        assert "ix_idempotency_keys_expires_at" in plan
+        assert "Seq Scan" not in plan
+
+
+async def test_a_key_that_is_taken_anew_while_it_is_dropped_stays(post: Post) -> None:
+    assert (await post.send("/materials", TEXT, "k-1")).status_code == 201
+    transaction = post.connection.transaction()
+    await transaction.start()
+    later = NOW + timedelta(seconds=LIFETIME)
+    await post.connection.execute("UPDATE idempotency_keys SET expires_at = $1", later + timedelta(hours=1))
+    async with open_write_pool(post.url, size=1, role=SERVICE_ROLE) as pool:
+        # Nor is it waited for.
+        await asyncio.wait_for(forget_expired(Database(pool), now=later), 10)
+        await transaction.commit()
+        await forget_expired(Database(pool), now=later)
+    assert await post.count("idempotency_keys") == 1
 
 
 async def test_what_is_shown_once_is_kept_sealed(post: Post) -> None:

@@ -12,6 +12,7 @@ from app.fragments import FragmentCache
 from app.main import create_app
 from app.metrics import REPORTS, Figure
 from app.services.figures import Figures
+from app.services.leader import LOCK
 from app.services.reader import Reader
 from app.settings import Settings
 from tests.conftest import Clone, serving
@@ -82,6 +83,53 @@ async def test_what_waits_is_counted_with_the_age_of_the_oldest_and_kept_for_a_m
         )
         assert "ix_obligations_submitted_at" in str(plan)
         await connection.close()
+
+
+async def test_what_is_still_to_be_told_is_counted(clone: Clone) -> None:
+    clock = Clock(datetime(2023, 5, 20, 12, tzinfo=SHANGHAI))
+    async with clone() as url:
+        connection = await asyncpg.connect(url)
+        # Somebody else leads, and does nothing.
+        assert await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK)
+        await connection.execute(
+            "INSERT INTO reminder_progress VALUES (1, $1::timestamptz - interval '90 seconds')", clock.now
+        )
+        await connection.execute(
+            "INSERT INTO outbox (at, type, plan, unit, data) SELECT $1::timestamptz - n * interval '1 minute', "
+            "'obligation.overdue', '431228-2023', '431228-jyj', '{}' FROM generate_series(1, 3) n",
+            clock.now,
+        )
+        await connection.execute(
+            "WITH w AS (INSERT INTO webhooks (id, account_id, url, created_at, state, secret_version, position, "
+            "failures) SELECT gen_random_uuid(), id, 'https://oa.example.gov.cn/', now(), 'active', 1, 0, 0 "
+            "FROM accounts LIMIT 2 RETURNING id) INSERT INTO webhook_deliveries (webhook_id, position, unit, state, "
+            "tries, attempts, next_try_at, settled_at) SELECT w.id, n, '431228-jyj', state, 1, '[]', "
+            "CASE state WHEN 'pending' THEN now() END, CASE WHEN state <> 'pending' THEN now() END "
+            "FROM w, unnest(ARRAY['pending', 'pending', 'dead', 'delivered', 'withheld']) WITH ORDINALITY s(state, n)"
+        )
+        async with serving(create_app(Settings(database_url=url), clock=clock)) as client:
+            shown = sampled((await client.get("/metrics")).text)
+        await connection.close()
+    assert {name: value for (name, _), value in shown.items() if "outbox" in name or "reminders" in name} == {
+        "liuzhang_outbox": 3,
+        "liuzhang_outbox_oldest_seconds": 180,
+        "liuzhang_reminders_behind_seconds": 90,
+    }
+    assert {labels: value for (name, labels), value in shown.items() if "webhook" in name} == {
+        'state="pending"': 4,
+        'state="dead"': 2,
+    }
+
+
+async def test_where_nothing_was_ever_told_nothing_is_behind(clone: Clone) -> None:
+    async with clone() as url:
+        connection = await asyncpg.connect(url)
+        assert await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK)
+        async with serving(create_app(Settings(database_url=url))) as client:
+            shown = sampled((await client.get("/metrics")).text)
+        await connection.close()
+    names = ("liuzhang_outbox", "liuzhang_outbox_oldest_seconds", "liuzhang_reminders_behind_seconds")
+    assert [shown[name, ""] for name in names] == [0, 0, 0]
 
 
 async def test_without_a_database_the_rest_is_shown(clone: Clone) -> None:

@@ -1,8 +1,9 @@
 """Webhooks: everything arrives, of each unit in order, signed, and nowhere but where it may go."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -15,6 +16,7 @@ from sqlalchemy import text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query, open_write_pool
+from app.domain.audit import AuditAction
 from app.domain.events import MOST_TRIES, EventType
 from app.main import create_app
 from app.security.addresses import parse_networks
@@ -22,11 +24,10 @@ from app.security.outbound import Outbound
 from app.security.targets import Targets, parse_targets
 from app.services.dispatch import Dispatcher
 from app.services.events import NewEvent, emit, place
-from app.services.leader import LOCK
 from app.services.webhooks import Sender
 from app.settings import Settings
 from tests.api.receivers import Message, Receiver, receiving
-from tests.conftest import Clone, make_key, serving
+from tests.conftest import Clone, make_key, nobody_leads, serving
 
 HOOKS = "/api/v1/webhooks"
 PLAN, BATTLE = "431228-2023", "431228-2023-6"
@@ -88,13 +89,11 @@ class Desk:
         return answer.json()["items"]
 
 
-@pytest_asyncio.fixture
-async def desk(clone: Clone) -> AsyncGenerator[Desk]:
+@asynccontextmanager
+async def desk_of(clone: Clone) -> AsyncGenerator[Desk]:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(clone())
-        # Another session leads, and does nothing.
-        leading = await stack.enter_async_context(open_write_pool(url, size=1))
-        await leading.fetch("SELECT pg_advisory_lock($1)", LOCK)
+        await stack.enter_async_context(nobody_leads(url))
         pool = await stack.enter_async_context(open_write_pool(url, size=4))
         receiver = await stack.enter_async_context(receiving())
         desk = Desk(url, Database(pool), receiver, stack)
@@ -110,6 +109,12 @@ async def desk(clone: Clone) -> AsyncGenerator[Desk]:
         desk.sender = Sender(await stack.enter_async_context(Outbound(targets, timeout=2)), KEY)
         desk.key = await make_key(desk.db, "督导系统", ["supervisor"])
         yield desk
+
+
+@pytest_asyncio.fixture
+async def desk(clone: Clone) -> AsyncGenerator[Desk]:
+    async with desk_of(clone) as opened:
+        yield opened
 
 
 def new(unit: str, n: int) -> NewEvent:
@@ -352,6 +357,70 @@ async def test_a_webhook_is_its_owners_alone_and_its_secret_is_shown_once(desk: 
     assert hook["secret"].removeprefix("whsec_") not in stored
     assert (await desk.ask("DELETE", f"/{hook['id']}")).json()["id"] == hook["id"]
     assert (await desk.ask("GET", f"/{hook['id']}")).status_code == 404
+
+
+async def test_every_act_on_a_webhook_is_put_down_without_what_is_secret(desk: Desk) -> None:
+    hook = await desk.hook(unit=UNITS[0])
+    path = f"/{hook['id']}"
+    await desk.tell((UNITS[0], 1))
+    await desk.dispatch()
+    (delivery,) = await desk.deliveries(hook)
+    moved = desk.receiver.url.replace("x=1", "password")
+    for method, what, body in (
+        ("PATCH", "", {"url": moved, "unit": None, "paused": True}),
+        ("POST", "/resume", {"skip_dead": True}),
+        ("POST", f"/deliveries/{delivery['event']}/redeliver", None),
+        ("POST", "/test", None),
+        ("POST", "/rotate-secret", {"overlap_seconds": 60}),
+        ("DELETE", "", None),
+    ):
+        answer = await desk.ask(method, path + what, body)
+        assert answer.status_code == 200, answer.text
+        desk.now += timedelta(seconds=1)
+    answer = await desk.client.get("/api/v1/audit", params={"subject": hook["id"], "sort": "at"})
+    trail = answer.json()["items"]
+    created, changed, resumed, sent, tested, rotated, deleted = trail
+    assert {entry["action"] for entry in trail} == {one for one in AuditAction if one.startswith("webhook.")}
+    assert {(entry["chain"], entry["unit"]) for entry in trail} == {("service", None)}
+    assert created["after"] == changed["before"]
+    assert created["after"]["target"] == changed["after"]["target"] == desk.receiver.url.removesuffix("/hook?x=1")
+    assert changed["after"]["url_hash"] == hashlib.sha256(moved.encode()).hexdigest() != created["after"]["url_hash"]
+    assert (changed["before"]["unit"], changed["after"]["unit"]) == (UNITS[0], None)
+    assert (resumed["before"]["state"], resumed["after"]["state"]) == ("paused", "active")
+    assert resumed["after"]["skip_dead"]
+    assert sent["before"] == {"event": delivery["event"], "state": "delivered"}
+    assert sent["after"] == {"event": delivery["event"], "state": "pending"}
+    assert (tested["after"]["status"], tested["after"]["message"]) == (
+        204,
+        desk.receiver.messages[-1].headers["webhook-id"],
+    )
+    assert (rotated["before"]["secret_version"], rotated["after"]["secret_version"]) == (1, 2)
+    assert (rotated["after"], None) == (deleted["before"], deleted["after"])
+    for secret in ("/hook", "password", "whsec_", hook["secret"].removeprefix("whsec_")):
+        assert secret not in answer.text
+
+
+async def test_a_test_under_a_key_is_sent_once_and_one_at_a_time(desk: Desk) -> None:
+    hooks = [await desk.hook(), await desk.hook()]
+    desk.receiver.delay = 0.5
+
+    async def test(hook: dict[str, Any], **headers: str) -> httpx.Response:
+        path = f"{HOOKS}/{hook['id']}/test"
+        return await desk.client.post(path, headers={"Authorization": f"Bearer {desk.key}", **headers})
+
+    keyed = {"Idempotency-Key": "k"}
+    first = asyncio.create_task(test(hooks[0], **keyed))
+    await asyncio.sleep(0.25)
+    for hook in hooks:
+        refused = await test(hook, **{"Idempotency-Key": "k" if hook is hooks[0] else "other"})
+        assert (refused.status_code, refused.json()["type"]) == (409, "/problems/still-running")
+        assert refused.headers["retry-after"] == "1"
+    # Without a key it holds nothing that others could wait for.
+    assert (await test(hooks[1])).json()["delivered"]
+    again = await test(hooks[0], **keyed)
+    assert again.content == (await first).content
+    assert len(desk.receiver.taken) == 2
+    assert (await test(hooks[1], **{"Idempotency-Key": "other"})).json()["delivered"]
 
 
 async def test_a_webhook_is_changed_only_as_it_was_seen(desk: Desk) -> None:

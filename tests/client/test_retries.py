@@ -5,7 +5,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -13,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from app.clock import system_clock
-from tests.client.conftest import PERIOD, UNIT, Caller, Offered, failing
+from tests.client.conftest import PERIOD, UNIT, Caller, Fails, Offered, failing
+from tests.client.test_spreadsheets import fill
 
 Make = Callable[..., Caller]
 AT_ONCE = {"Retry-After": "0"}
@@ -65,6 +68,37 @@ def test_a_form_whose_answer_was_lost_is_there_once_and_counts_as_done(caller: M
         again = someone.run("form", "put", "f.json", "--json")
     assert again.json["results"][0]["id"] == ended.json["results"][0]["id"]
     assert len(fails.keys("PUT")) == 2
+
+
+def test_what_was_done_before_its_answer_was_lost_is_done_once_and_answered_as_it_was(
+    caller: Make, offered: Offered
+) -> None:
+    with failing(offered.server) as fails:
+        reporter, certifier = caller(server=fails.address), caller("certifier", server=fails.address)
+        assert reporter.run("form", "get", PERIOD, "--unit", UNIT, "-o", "f.csv").code == 0
+        fill(reporter.home / "f.csv", PERIOD, "推进中", "40")
+        uploaded = twice(reporter, fails, "form", "put", "f.csv", "--idempotency-key", "lost-1")
+        identity = next(row["id"] for row in uploaded["rows"] if row["task"] == TASKS[2])
+        report = ("--task", TASKS[1], "--unit", UNIT, "--period", PERIOD, "--stage", "in_progress", "--percent", "40")
+        submitted = twice(reporter, fails, "submit", *report, "--idempotency-key", "lost-2")
+        certified = twice(certifier, fails, "certify", identity, "--yes", "--idempotency-key", "lost-3")
+        assert [(one["id"], one["status"]) for one in certified["results"]] == [(identity, 200)]
+        for one, steps in ((identity, ["submit", "certify"]), (submitted["id"], ["submit"])):
+            asked = httpx.get(
+                f"{offered.server}/api/v1/submissions/{one}/history",
+                headers={"Authorization": f"Bearer {offered.keys['reporter']}"},
+                trust_env=False,
+            )
+            assert [step["action"] for step in asked.json()["steps"]] == steps
+
+
+def twice(someone: Caller, fails: Fails, *arguments: str) -> Any:
+    """What a command says whose first answer is lost after the commit, and says again when it is run again."""
+    fails.acts.append("lose")
+    first = someone.run(*arguments, "--json")
+    assert "连接中断" in first.err
+    assert someone.run(*arguments, "--json").json == first.json
+    return first.json
 
 
 def test_a_service_that_is_not_there_is_told_after_all_attempts(caller: Make) -> None:

@@ -21,13 +21,17 @@ from app.security.api_keys import issue_key
 from app.settings import Settings
 from tests.api.test_bodies import connect, read_answer
 from tests.api.test_permission_matrix import OPERATIONS, OWN, TASKS
-from tests.conftest import KEYS, Clone, Keyed, key_for, listening
+from tests.conftest import KEYS, Clone, Keyed, key_for, listening, nobody_leads
 from tests.unit import issuers
 
 LIMIT = 200_000
-REAL = {"id": str(UUID(int=7)), "unit": OWN, "period": "2023-05", "key_id": "a" * 12, "token_id": "a" * 12}
+NAMES = {"id": str(UUID(int=7)), "event": "evt_1", "key_id": "a" * 12, "token_id": "a" * 12}
+REAL = {**NAMES, "unit": OWN, "period": "2023-05"}
 CODES = {"tasks": TASKS[OWN], "units": OWN, "plans": "431228-2023", "battles": "431228-2023-6", "rules": "monthly-form"}
 WRITING = {name: one for name, one in OPERATIONS.items() if "requestBody" in one[2]}
+# The kinds of body that an operation takes; most take JSON alone.
+KINDS = {name: list(one[2]["requestBody"]["content"]) for name, one in WRITING.items()}
+JSON = ["application/json"]
 TABLES = "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1"
 
 
@@ -50,11 +54,12 @@ class Place:
 @pytest_asyncio.fixture(scope="module")
 async def place(clone: Clone) -> AsyncGenerator[Place]:
     answers = {"/keys": (200, dict[str, str](), json.dumps({"keys": [issuers.jwk()]}).encode())}
-    async with clone() as url:
+    async with clone() as url, nobody_leads(url):
         with issuers.http_server(answers) as address:
             settings = Settings(
                 database_url=url,
                 max_body_size=LIMIT,
+                max_file_size=LIMIT,
                 body_timeout=2,
                 public_plan=False,
                 oidc_issuer=issuers.URL,
@@ -90,6 +95,11 @@ async def nothing_changed(place: Place) -> AsyncGenerator[None]:
     before = await contents(place.url)
     yield
     assert await contents(place.url) == before
+
+
+def a_body(name: str) -> dict[str, Any]:
+    """How to send an operation what is nothing that it could take, under a name that it takes."""
+    return {"content": b"{}", "headers": {"Content-Type": KINDS[name][0]}} if name in KINDS else {"headers": {}}
 
 
 def is_refused(answer: httpx.Response, *statuses: int) -> None:
@@ -138,10 +148,10 @@ def test_credentials_that_are_not_believed_open_nothing(place: Place, client: ht
     good = {"Authorization": f"Bearer {issuers.token(liuzhang_grants=['administrator'])}"}
     assert client.get("/api/v1/accounts", headers=good).status_code == 200
     for what, token in tokens(place).items():
-        for method, path, operation in OPERATIONS.values():
-            body = {"json": {}} if "requestBody" in operation else {}
-            headers = {"Authorization": f"Bearer {token}"}
-            answer = client.request(method, place.path(path), headers=headers, **body)
+        for name, (method, path, _) in OPERATIONS.items():
+            sent = a_body(name)
+            sent["headers"]["Authorization"] = f"Bearer {token}"
+            answer = client.request(method, place.path(path), **sent)
             assert answer.status_code == 401, (what, method, path)
             is_refused(answer)
             assert answer.json()["type"] == "/problems/invalid-credentials"
@@ -174,9 +184,11 @@ def members(operation: dict[str, Any], document: dict[str, Any]) -> Iterator[str
 def test_bodies_that_are_none_are_refused_everywhere(
     place: Place, client: httpx.Client, document: dict[str, Any]
 ) -> None:
-    for method, path, operation in WRITING.values():
-        by_member = [f'{{"{name}": {value}}}'.encode() for name in members(operation, document) for value in VALUES]
-        twice = [f'{{"{name}": null, "{name}": null}}'.encode() for name in members(operation, document)]
+    for name, (method, path, operation) in WRITING.items():
+        if KINDS[name] != JSON:
+            continue
+        by_member = [f'{{"{one}": {value}}}'.encode() for one in members(operation, document) for value in VALUES]
+        twice = [f'{{"{one}": null, "{one}": null}}'.encode() for one in members(operation, document)]
         for content in (*BODIES, *by_member, *twice):
             headers = {"Content-Type": "application/json"}
             answer = client.request(method, place.path(path), content=content, headers=headers)
@@ -185,23 +197,33 @@ def test_bodies_that_are_none_are_refused_everywhere(
             is_refused(answer)
 
 
-def head(method: str, path: str, size: str) -> bytes:
-    key = f"Authorization: Bearer {key_for(path)}"
-    return f"{method} {path} HTTP/1.1\r\nHost: x\r\n{key}\r\nContent-Type: application/json\r\n{size}\r\n\r\n".encode()
+def test_files_that_are_none_are_refused_everywhere(place: Place, client: httpx.Client) -> None:
+    taking = [(WRITING[name], kind) for name, kinds in KINDS.items() for kind in kinds if kinds != JSON]
+    assert len(taking) == 4
+    for (method, path, _), kind in taking:
+        for content in (*BODIES, *(value.encode() for value in VALUES), b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
+            answer = client.request(method, place.path(path), content=content, headers={"Content-Type": kind})
+            is_refused(answer, 400, 422)
+
+
+def head(name: str, path: str, size: str) -> bytes:
+    lines = [f"{OPERATIONS[name][0]} {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {key_for(path)}"]
+    lines += [f"Content-Type: {KINDS[name][0]}"] if name in KINDS else []
+    return "\r\n".join([*lines, size, "", ""]).encode()
 
 
 def test_100_megabytes_are_refused_everywhere_announced_or_in_chunks(place: Place) -> None:
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    for method, path, operation in OPERATIONS.values():
+    for name, (method, path, _) in OPERATIONS.items():
         with connect(place.address) as connection:
-            connection.sendall(head(method, place.path(path), "Content-Length: 100000000"))
+            connection.sendall(head(name, place.path(path), "Content-Length: 100000000"))
             status, headers, problem = read_answer(connection)
         assert (status, headers["connection"]) == (413, "close"), (method, path)
         assert (problem["type"], headers["content-type"]) == ("/problems/content-too-large", "application/problem+json")
-        if "requestBody" not in operation:
+        if name not in WRITING:
             continue
         with connect(place.address) as connection:
-            connection.sendall(head(method, place.path(path), "Transfer-Encoding: chunked"))
+            connection.sendall(head(name, place.path(path), "Transfer-Encoding: chunked"))
             sent = 0
             connection.settimeout(20)
             try:
@@ -216,9 +238,9 @@ def test_100_megabytes_are_refused_everywhere_announced_or_in_chunks(place: Plac
 
 def test_slow_bodies_are_given_up_everywhere(place: Place) -> None:
     waiting: list[tuple[str, str, socket.socket]] = []
-    for method, path, _ in WRITING.values():
+    for name, (method, path, _) in WRITING.items():
         connection = connect(place.address)
-        connection.sendall(head(method, place.path(path), "Content-Length: 1000") + b"{")
+        connection.sendall(head(name, place.path(path), "Content-Length: 1000") + b"{")
         waiting.append((method, path, connection))
     for method, path, connection in waiting:
         with connection:
@@ -235,21 +257,23 @@ INJECTED = [
 
 def test_nothing_is_injected_by_any_parameter_of_whoever_may_do_all(place: Place, client: httpx.Client) -> None:
     tried = 0
-    for method, path, operation in OPERATIONS.values():
+    for operation_id, (method, path, operation) in OPERATIONS.items():
         for parameter in operation.get("parameters", []):
             name, where = parameter["name"], parameter["in"]
             for text in INJECTED:
-                target, headers = place.path(path), {}
+                target, sent = place.path(path), a_body(operation_id)
                 if where == "path":
                     target = place.path(path, **{name: quote(text, safe="")})
                 elif where == "query":
                     target += f"?{name}={quote(text, safe='')}"
                 elif text.isascii() and text.isprintable():
-                    headers = {name: text}
+                    sent["headers"][name] = text
+                    if name == "Idempotency-Key" and "content" in sent:
+                        # Any text may be a key, and it is looked up first; the rest must not be a good request.
+                        sent["content"] = b"[]"
                 else:
                     continue
-                body = {"json": {}} if "requestBody" in operation else {}
-                answer = client.request(method, target, headers=headers, **body)
+                answer = client.request(method, target, **sent)
                 tried += 1
                 assert "x-evil" not in answer.headers
                 if answer.status_code >= 300 and answer.status_code != 304:

@@ -73,7 +73,7 @@ def test_python(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) ->
     assert (generated.returncode, *said) == (0, [], "")
     document = json.loads(DOCUMENT.read_text(encoding="utf-8"))
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    expected = {f"{operation['tags'][0]}/{operation['operationId']}.py" for operation in operations}
+    expected = {f"{one['tags'][0].replace('-', '_')}/{one['operationId']}.py" for one in operations}
     made = {path.relative_to(client_directory / "api").as_posix() for path in client_directory.glob("api/*/*.py")}
     assert {name for name in made if not name.endswith("/__init__.py")} == expected
 

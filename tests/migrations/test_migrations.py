@@ -199,6 +199,29 @@ async def test_what_was_a_constant_becomes_data_and_no_new_version_of_a_rule(clo
             await engine.dispose()
 
 
+async def test_acts_that_an_older_version_does_not_know_outlive_it(clone: Clone) -> None:
+    none = "ARRAY[CAST(NULL AS text)]"
+    async with clone() as url:
+        engine = create_engine(url)
+        try:
+            async with engine.begin() as connection:
+                await connection.execute(
+                    text(f"""
+                        SELECT append_audit(ARRAY['service'], ARRAY[now()], ARRAY['a'], ARRAY['a'], {none},
+                            ARRAY['-'], ARRAY['webhook.test'], ARRAY['a'], {", ".join([none] * 4)}, NULL)
+                    """)
+                )
+            acts = "SELECT chain, position::text, action FROM audit_entries ORDER BY 1, 2"
+            before = await rows(engine, acts)
+            await downgrade(engine, "0014")
+            assert await rows(engine, acts) == before
+            assert await migrations.upgrade(engine)
+            await assert_up_to_date(engine)
+            assert any(action == "webhook.test" for *_, action in await rows(engine, acts))
+        finally:
+            await engine.dispose()
+
+
 async def test_an_upgrade_of_what_is_up_to_date_does_nothing(empty: AsyncEngine) -> None:
     assert [await migrations.upgrade(empty) for _ in range(2)] == [True, False]
 
@@ -217,7 +240,9 @@ async def test_two_upgrades_at_once_migrate_once(clone: Clone) -> None:
 
 async def test_an_upgrade_leaves_no_lock_and_no_limit_on_its_connection(empty: AsyncEngine) -> None:
     await migrations.upgrade(empty)
-    assert await rows(empty, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == []
+    # Locks of other databases of the cluster are others' own.
+    held = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE {})"
+    assert await rows(empty, held.format("datname = current_database()")) == []
     async with empty.connect() as connection:
         limits = [await connection.scalar(text(f"SHOW {name}")) for name in ("lock_timeout", "statement_timeout")]
     assert limits == ["0", "0"]

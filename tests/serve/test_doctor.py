@@ -7,7 +7,9 @@ import re
 import asyncpg
 import pytest
 
-from app.cli.doctor import Finding, Verdict, _calendar, _connections, _structure
+from app.cli.doctor import _calendar
+from app.cli.doctor_database import _connections, _structure, look_into
+from app.cli.findings import Finding, Verdict
 from app.settings import Settings
 from tests.conftest import Clone
 from tests.serve.test_serve import Home, free_port, home
@@ -26,6 +28,7 @@ def test_a_service_that_runs_is_well(home: Home) -> None:
     code, found = examined(home)
     assert code == 0, found
     expected = {"程序", "时区数据", "设置", "磁盘", "数据目录", "数据库", "时钟", "表结构", "API 密钥", "连接数"}
+    expected |= {"服务的角色", "审计记录", "事件", "Webhook"}
     assert {check for check in found if "日历" not in check} == expected
     assert all(finding["verdict"] != "fail" for finding in found.values())
     text = home.run("doctor").stdout
@@ -78,10 +81,10 @@ async def test_a_structure_that_is_behind_or_unknown(clone: Clone) -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "pool", "verdict"), [(2, 4, Verdict.OK), (6, 8, Verdict.WARN), (13, 4, Verdict.FAIL)]
+    ("workers", "pool", "verdict"), [(2, 4, Verdict.OK), (5, 9, Verdict.WARN), (12, 4, Verdict.FAIL)]
 )
 async def test_more_connections_than_there_are(clone: Clone, workers: int, pool: int, verdict: Verdict) -> None:
-    # The server of the tests has 100; there is a pool to read with and one to write with.
+    # The server of the tests has 100; there is a pool to read with, one to write with, and one to lead with.
     async with clone(seeded=False) as url:
         connection = await asyncpg.connect(url)
         found = await _connections(connection, Settings(workers=workers, pool_size=pool))
@@ -92,3 +95,72 @@ async def test_more_connections_than_there_are(clone: Clone, workers: int, pool:
 @pytest.mark.parametrize(("year", "verdict"), [(2023, Verdict.OK), (2099, Verdict.WARN)])
 def test_a_year_without_its_paper_is_provisional(year: int, verdict: Verdict) -> None:
     assert _calendar(year).verdict is verdict
+
+
+async def found_after(clone: Clone, *statements: str, **settings: str) -> dict[str, Finding]:
+    async with clone() as url:
+        connection = await asyncpg.connect(url)
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.close()
+        return {finding.check: finding for finding in await look_into(Settings(**settings), url)}  # type: ignore[arg-type]
+
+
+WEBHOOK = """
+    INSERT INTO webhooks (id, account_id, url, created_at, state, pause_reason, secret_version, position, failures)
+    SELECT gen_random_uuid(), id, 'https://oa.example.gov.cn/', now(), '{}', {}, 1, 0, 0 FROM accounts LIMIT 1
+"""
+DELIVERY = """
+    INSERT INTO webhook_deliveries (webhook_id, position, unit, state, tries, attempts)
+    SELECT id, 1, '431228-jyj', 'dead', 16, '[]' FROM webhooks
+"""
+OUTBOX = """
+    INSERT INTO outbox (at, type, plan, unit, data)
+    VALUES (now() - interval '{} seconds', 'obligation.overdue', '431228-2023', '431228-jyj', '{{}}')
+"""
+SENDING = {"webhook_key": "k" * 32, "webhook_targets": "oa.example.gov.cn"}
+UNTRIGGERED = "ALTER TABLE audit_entries DISABLE TRIGGER ALL"
+TRIGGERED = "ALTER TABLE audit_entries ENABLE ALWAYS TRIGGER refuse_change"
+
+
+@pytest.mark.parametrize(
+    ("check", "statements", "settings", "verdict", "told"),
+    [
+        ("服务的角色", [], {}, Verdict.OK, "受行级安全约束"),
+        ("服务的角色", ["ALTER TABLE plans OWNER TO liuzhang_service"], {}, Verdict.FAIL, "属主"),
+        ("服务的角色", ["ALTER TABLE materials DISABLE ROW LEVEL SECURITY"], {}, Verdict.FAIL, "materials"),
+        (
+            "服务的角色",
+            [],
+            {"service_database_url": f"postgresql://u:hidden@127.0.0.1:{free_port()}/none"},
+            Verdict.FAIL,
+            "登录不了",
+        ),
+        ("审计记录", [], {}, Verdict.OK, "链尾相符"),
+        ("审计记录", [UNTRIGGERED], {}, Verdict.FAIL, "audit_entries"),
+        (
+            "审计记录",
+            [
+                UNTRIGGERED,
+                "DELETE FROM audit_entries e USING audit_heads h WHERE (e.chain, e.position) = (h.chain, h.position)",
+                TRIGGERED,
+            ],
+            {},
+            Verdict.FAIL,
+            "431228、service",
+        ),
+        ("事件", [OUTBOX.format(5)], {}, Verdict.OK, "1 个"),
+        ("事件", [OUTBOX.format(5), OUTBOX.format(600)], {}, Verdict.WARN, "2 个"),
+        ("Webhook", [WEBHOOK.format("paused", "'requested'")], SENDING, Verdict.OK, "1 个"),
+        ("Webhook", [WEBHOOK.format("paused", "'gone'")], SENDING, Verdict.WARN, "其中 1 个"),
+        ("Webhook", [WEBHOOK.format("active", "NULL"), DELIVERY], SENDING, Verdict.WARN, "死信 1 个"),
+        ("Webhook", [WEBHOOK.format("active", "NULL")], {}, Verdict.FAIL, "1 个"),
+    ],
+)
+async def test_what_hangs_on_the_database_is_looked_at(
+    clone: Clone, check: str, *, statements: list[str], settings: dict[str, str], verdict: Verdict, told: str
+) -> None:
+    finding = (await found_after(clone, *statements, **settings))[check]
+    assert (finding.verdict, told in finding.detail) == (verdict, True), finding
+    assert bool(finding.remedy) is (verdict is not Verdict.OK)
+    assert "hidden" not in str(finding)

@@ -462,7 +462,7 @@ async def test_a_row_is_written_by_whom_the_rules_admit(
     async with world.owner() as connection:
         await connection.execute(f"SET LOCAL ROLE {SERVICE_ROLE}")
         scope = caller(*held.split()).scope
-        await connection.execute(f"SET LOCAL liuzhang.caller = '{scope}'")
+        await connection.execute("SELECT set_config('liuzhang.caller', caller_in_keys($1), true)", scope)
         try:
             written = await connection.execute(STEPS[step].format(**named))
         except (asyncpg.InsufficientPrivilegeError, asyncpg.RestrictViolationError):
