@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ARRAY, Text, Uuid, and_, any_, bindparam, case, cast, func, select
+from sqlalchemy import ARRAY, Text, Uuid, and_, any_, bindparam, case, cast, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 
@@ -78,12 +78,20 @@ _IS_CORRECTED = and_(
     Submission.certified_revision.is_not(None),
     ~sees_draft(plan=Submission.plan_id, unit=Submission.unit_id),
 )
-_OF_SHOWN = and_(
-    SubmissionRevision.task_id == Submission.task_id,
-    SubmissionRevision.submission_id == Submission.id,
-    SubmissionRevision.revision == case((_IS_CORRECTED, Submission.certified_revision), else_=Submission.revision),
+# Looked up for each by its key: what the planner makes of a join on a revision that depends on the state is that it
+# finds hardly any, and so it would sort all that there are before it shows a page.
+_SHOWN = (
+    select(SubmissionRevision)
+    .where(
+        SubmissionRevision.task_id == Submission.task_id,
+        SubmissionRevision.submission_id == Submission.id,
+        SubmissionRevision.revision == case((_IS_CORRECTED, Submission.certified_revision), else_=Submission.revision),
+    )
+    .correlate(Submission)
+    .offset(literal_column("0"))
+    .lateral("shown")
 )
-_IS_OLDER = SubmissionRevision.revision < Submission.revision
+_IS_OLDER = _SHOWN.c.revision < Submission.revision
 _STATE = case((_IS_OLDER, SubmissionState.CERTIFIED.value), else_=Submission.state)
 # Every step raises the version by one.
 _VERSION = case(
@@ -93,9 +101,9 @@ _VERSION = case(
         .where(
             SubmissionTransition.task_id == Submission.task_id,
             SubmissionTransition.submission_id == Submission.id,
-            SubmissionTransition.revision <= SubmissionRevision.revision,
+            SubmissionTransition.revision <= _SHOWN.c.revision,
         )
-        .correlate(Submission, SubmissionRevision)
+        .correlate(Submission, _SHOWN)
         .scalar_subquery(),
     ),
     else_=Submission.version,
@@ -113,7 +121,7 @@ _FIGURES = (
     .where(
         Observation.task_id == Submission.task_id,
         Observation.submission_id == Submission.id,
-        Observation.revision == SubmissionRevision.revision,
+        Observation.revision == _SHOWN.c.revision,
     )
     .scalar_subquery()
 )
@@ -147,23 +155,23 @@ _COLUMNS: Statement = (
         Battle.code.label("battle"),
         Submission.period,
         _STATE.label("state"),
-        SubmissionRevision.revision,
+        _SHOWN.c.revision,
         Submission.certified_revision,
-        SubmissionRevision.stage,
-        SubmissionRevision.percent_complete,
-        SubmissionRevision.progress,
-        SubmissionRevision.problems,
-        SubmissionRevision.next_steps,
-        SubmissionRevision.client_as_of.label("as_of"),
-        cast(SubmissionRevision.warnings, Text).label("warnings"),
-        SubmissionRevision.submitted_at,
-        SubmissionRevision.certified_at,
-        SubmissionRevision.content_hash,
+        _SHOWN.c.stage,
+        _SHOWN.c.percent_complete,
+        _SHOWN.c.progress,
+        _SHOWN.c.problems,
+        _SHOWN.c.next_steps,
+        _SHOWN.c.client_as_of.label("as_of"),
+        cast(_SHOWN.c.warnings, Text).label("warnings"),
+        _SHOWN.c.submitted_at,
+        _SHOWN.c.certified_at,
+        _SHOWN.c.content_hash,
         cast(_FIGURES, Text).label("observations"),
         _CERTIFIERS.label("certifiers"),
     )
     .select_from(Submission)
-    .join(SubmissionRevision, _OF_SHOWN)
+    .join(_SHOWN, true())
     .join(Task, Task.id == Submission.task_id)
     .join(Unit, Unit.id == Submission.unit_id)
     .join(Plan, Plan.id == Submission.plan_id)
@@ -188,7 +196,10 @@ _LISTING = Listing(
         ),
     },
 )
-_BY_ID = Query(_COLUMNS.where(Submission.id == bindparam("id", type_=Uuid)))
+_ID = bindparam("id", type_=Uuid)
+_BY_ID = Query(_COLUMNS.where(Submission.id == _ID))
+# The keys of what is below a submission begin with its task.
+_TASK_OF_ID = select(Submission.task_id).where(Submission.id == _ID).scalar_subquery()
 _REVISIONS = Query(
     select(
         SubmissionRevision.revision,
@@ -199,7 +210,7 @@ _REVISIONS = Query(
         SubmissionRevision.certified_at,
         SubmissionRevision.content_hash,
     )
-    .where(SubmissionRevision.submission_id == bindparam("id", type_=Uuid))
+    .where(SubmissionRevision.submission_id == _ID, SubmissionRevision.task_id == _TASK_OF_ID)
     .order_by(SubmissionRevision.revision)
 )
 _STEPS = Query(
@@ -213,7 +224,7 @@ _STEPS = Query(
         Unit.name.label("unit_name"),
     )
     .join(Unit, Unit.id == SubmissionTransition.actor_unit_id)
-    .where(SubmissionTransition.submission_id == bindparam("id", type_=Uuid))
+    .where(SubmissionTransition.submission_id == _ID, SubmissionTransition.task_id == _TASK_OF_ID)
     .order_by(SubmissionTransition.id)
 )
 _OWED: Statement = (
@@ -245,7 +256,7 @@ _OWED: Statement = (
         & (Submission.period == Obligation.period),
     )
 )
-_RECEIPT = Query(_OWED.where(Submission.id == bindparam("id", type_=Uuid)))
+_RECEIPT = Query(_OWED.where(Submission.id == _ID))
 _FORM = Query(
     _OWED.where(Obligation.unit_id == bindparam("unit"), Obligation.period == bindparam("period")).order_by(
         Task.sort_key

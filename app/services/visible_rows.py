@@ -7,7 +7,7 @@ costs no condition.
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ARRAY, Boolean, ColumnElement, Text, and_, any_, bindparam, func, literal, or_, select, tuple_
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Text, and_, any_, bindparam, func, or_, select, tuple_
 
 from app.domain.visibility import Visibility
 from app.models import Battle, Plan, Unit
@@ -26,8 +26,12 @@ def _among(column: Any, model: Any, parameter: str) -> ColumnElement[bool]:
 
 def _pairs(unit: Any, plan: Any, parameter: str) -> ColumnElement[bool]:
     """Units that are shown in one plan: given as unit and plan in one text each, with a blank between."""
-    codes = bindparam(parameter, type_=ARRAY(Text))
-    found = select(Unit.id, Plan.id).where(Unit.code + literal(" ") + Plan.code == any_(codes)).correlate(None)
+    pair = func.unnest(bindparam(parameter, type_=ARRAY(Text))).column_valued("pair")
+    found = (
+        select(Unit.id, Plan.id)
+        .where(Unit.code == func.split_part(pair, " ", 1), Plan.code == func.split_part(pair, " ", 2))
+        .correlate(None)
+    )
     return tuple_(unit, plan).in_(found)
 
 
