@@ -41,7 +41,7 @@ from app.schemas.submission import (
     SubmissionRead,
     SubmitStep,
 )
-from app.services import batches, steps, submission_reads
+from app.services import batches, owed_reports, steps, submission_reads
 from app.services.idempotency import Kept
 
 router = APIRouter(route_class=JsonRoute, tags=["submissions"])
@@ -237,9 +237,7 @@ async def get_receipt(
 ) -> Response:
     """服务器时刻、内容的 SHA-256、对应的应报与期限、是否按时、迟在哪一环节。"""
     return answer(
-        await submission_reads.get_receipt(
-            taken.reader, taken.trail, id, taken.known, now=taken.now, caller=taken.caller
-        )
+        await owed_reports.get_receipt(taken.reader, taken.trail, id, taken.known, now=taken.now, caller=taken.caller)
     )
 
 

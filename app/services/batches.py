@@ -21,11 +21,12 @@ from app.schemas.submission import (
     SubmissionRead,
     SubmitStep,
 )
-from app.services import steps, submission_reads
+from app.services import steps
 from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
 from app.services.idempotency import Attempt, Kept
 from app.services.intake import Intake, Keyed, Outcome
+from app.services.owed_reports import read_form
 from app.services.reader import Reader
 from app.services.reports import Report, Taken, about
 from app.services.submission_reads import received
@@ -118,7 +119,7 @@ async def get_form(
     """
     named = await unit_named(reader, unit, scope=None, at="/path")
     code = parsed_period(period, "/path/period").code
-    return render(await submission_reads.read_form(reader, trail, named, code, now=now, caller=caller), known)
+    return render(await read_form(reader, trail, named, code, now=now, caller=caller), known)
 
 
 async def put_form(

@@ -25,9 +25,9 @@ from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
 from app.services.file_rows import Draft, FileAnswer, Result, Upload, draft_of, measures_of
 from app.services.form_files import plan_of_form
+from app.services.owed_reports import read_form
 from app.services.reader import Reader
 from app.services.reports import Report
-from app.services.submission_reads import read_form
 from app.services.submissions import is_cleared, take
 from app.services.units import unit_named
 

@@ -23,9 +23,9 @@ from app.schemas.file import FormFileQuery
 from app.schemas.submission import FormItem, FormRead
 from app.services.caller import Caller
 from app.services.deadlines import parsed_period
+from app.services.owed_reports import read_form
 from app.services.reader import Reader
 from app.services.report_checks import previous_figure_of, previous_of
-from app.services.submission_reads import read_form
 from app.services.units import task_roles, unit_named
 
 __all__ = ["get_form_file", "plan_of_form"]

@@ -4,17 +4,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from sqlalchemy import ARRAY, Text, Uuid, and_, any_, bindparam, case, cast, func, literal_column, select, true
+from sqlalchemy import ARRAY, Text, Uuid, and_, bindparam, case, cast, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 
-from app.clock import SHANGHAI
 from app.db import Database, Query
-from app.domain.actions import FormAction, form_item_actions, submission_actions
-from app.domain.deadlines import Facts, explain, judge, report_name
-from app.domain.periods import parse_period
+from app.domain.actions import submission_actions
 from app.domain.permissions import Subject
 from app.domain.plan import RuleKind, RuleUnitRole, battle_of, plan_of
 from app.domain.workflow import SubmissionAction, SubmissionState
@@ -26,7 +22,6 @@ from app.models import (
     Plan,
     Rule,
     RuleUnit,
-    RuleVersion,
     Submission,
     SubmissionRevision,
     SubmissionTransition,
@@ -37,11 +32,8 @@ from app.models import (
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.submission import (
-    FormItem,
-    FormRead,
     HistoryRead,
     ObservationRead,
-    ReceiptRead,
     RevisionRead,
     StepRead,
     SubmissionPage,
@@ -59,16 +51,18 @@ from app.services.units import resolve_unit
 from app.services.visible_rows import draft_rights, seen_conditions, seen_filter, sees_draft
 
 __all__ = [
+    "COLUMNS",
     "get_history",
-    "get_receipt",
     "get_submission",
     "is_known",
     "list_submissions",
     "missing",
-    "read_form",
+    "note_seen",
     "read_submission",
     "received",
     "subject_of",
+    "submission_of",
+    "visible_submission",
 ]
 
 _CERTIFIER = aliased(Unit)
@@ -143,7 +137,7 @@ _CERTIFIERS = case(
         .scalar_subquery(),
     )
 )
-_COLUMNS: Statement = (
+COLUMNS: Statement = (
     select(
         Submission.id.label("sort_key"),
         Submission.id,
@@ -178,7 +172,7 @@ _COLUMNS: Statement = (
     .join(Battle, Battle.id == Submission.battle_id)
 )
 _LISTING = Listing(
-    statement=_COLUMNS,
+    statement=COLUMNS,
     key=Submission.id,
     sorts={"id": Submission.id},
     conditions={
@@ -197,7 +191,7 @@ _LISTING = Listing(
     },
 )
 _ID = bindparam("id", type_=Uuid)
-_BY_ID = Query(_COLUMNS.where(Submission.id == _ID))
+_BY_ID = Query(COLUMNS.where(Submission.id == _ID))
 # The keys of what is below a submission begin with its task.
 _TASK_OF_ID = select(Submission.task_id).where(Submission.id == _ID).scalar_subquery()
 _REVISIONS = Query(
@@ -227,44 +221,6 @@ _STEPS = Query(
     .where(SubmissionTransition.submission_id == _ID, SubmissionTransition.task_id == _TASK_OF_ID)
     .order_by(SubmissionTransition.id)
 )
-_OWED: Statement = (
-    select(
-        Obligation.due_at,
-        Obligation.effective_due_at,
-        Obligation.lock_at,
-        Obligation.submitted_at,
-        Obligation.filed_at,
-        Obligation.waived_at,
-        Obligation.provisional,
-        Obligation.period,
-        Rule.code.label("rule"),
-        Rule.name.label("rule_name"),
-        Task.id.label("task_id"),
-        Task.code.label("task"),
-        Task.title,
-        Submission.id.label("submission"),
-        cast(RuleVersion.schedule, Text).label("schedule"),
-    )
-    .select_from(Obligation)
-    .join(Rule, (Rule.id == Obligation.rule_id) & (Rule.kind == RuleKind.REPORTING.value))
-    .join(RuleVersion, (RuleVersion.rule_id == Rule.id) & (RuleVersion.version == Obligation.rule_version))
-    .join(Task, Task.id == Obligation.task_id)
-    .outerjoin(
-        Submission,
-        (Submission.task_id == Obligation.task_id)
-        & (Submission.unit_id == Obligation.unit_id)
-        & (Submission.period == Obligation.period),
-    )
-)
-_RECEIPT = Query(_OWED.where(Submission.id == _ID))
-_FORM = Query(
-    _OWED.where(Obligation.unit_id == bindparam("unit"), Obligation.period == bindparam("period")).order_by(
-        Task.sort_key
-    )
-)
-_OF_FORM = Query(_COLUMNS.where(Submission.id == any_(bindparam("ids", type_=ARRAY(Uuid)))))
-
-
 _SAID = ("stage", "percent_complete", "progress", "problems", "next_steps", "as_of")
 
 
@@ -284,7 +240,7 @@ async def read_submission(db: Database, identity: UUID, caller: Caller) -> tuple
     """A submission as its own transaction sees it, with its ETag."""
     row = await db.fetch_row(_BY_ID, id=identity, **draft_rights(caller.visibility))
     assert row is not None, "it was locked by this transaction"
-    shown = _submission(row, caller)
+    shown = submission_of(row, caller)
     return shown, etag_of(identity, row["version"], shown.allowed_actions)
 
 
@@ -296,24 +252,25 @@ async def get_submission(
     Raises:
         NotFoundError: there is none of this id that the caller may see.
     """
-    row = await _visible(reader, trail, identity, now=now, caller=caller)
-    shown = _submission(row, caller)
+    row = await visible_submission(reader, trail, identity, now=now, caller=caller)
+    shown = submission_of(row, caller)
     etag = etag_of(identity, row["version"], shown.allowed_actions)
     if etag in known:
         return Rendered(etag, None)
     return Rendered(etag, render(shown, Known(frozenset())).body)
 
 
-async def _visible(reader: Reader, trail: Database, identity: UUID, *, now: datetime, caller: Caller) -> Any:
+async def visible_submission(reader: Reader, trail: Database, identity: UUID, *, now: datetime, caller: Caller) -> Any:
     """A submission that the caller may see; that they have seen it is put down where it has to be."""
     row = await reader.pool.fetch_row(_BY_ID, id=identity, **draft_rights(caller.visibility))
     if row is None or not caller.sees(subject_of(row)):
         raise missing(identity)
-    await _note([row], trail, now=now, caller=caller)
+    await note_seen([row], trail, now=now, caller=caller)
     return row
 
 
-async def _note(rows: Iterable[Any], trail: Database, *, now: datetime, caller: Caller) -> None:
+async def note_seen(rows: Iterable[Any], trail: Database, *, now: datetime, caller: Caller) -> None:
+    """Put down what of these rows the caller sees as an auditor only, before anything of it is answered."""
     await note_drafts(trail, [(str(row["id"]), subject_of(row)) for row in rows], now=now, caller=caller)
 
 
@@ -346,44 +303,9 @@ async def list_submissions(
     filters |= seen_filter(caller.visibility, drafts=True)
     rights = draft_rights(caller.visibility)
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters, rights)
-    await _note(page.rows, trail, now=now, caller=caller)
-    items = [_submission(row, caller) for row in page.rows]
+    await note_seen(page.rows, trail, now=now, caller=caller)
+    items = [submission_of(row, caller) for row in page.rows]
     return render(SubmissionPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
-
-
-async def read_form(
-    reader: Reader, trail: Database, named: Any, period: str, *, now: datetime, caller: Caller
-) -> FormRead:
-    """Every task that a unit owes a report on for a period, with its submission or null; those the caller may see.
-
-    Raises:
-        NotFoundError: the caller may see nothing of the unit.
-    """
-    unit, of, today = named["code"], parse_period(period), now.astimezone(SHANGHAI).date()
-    owed = [
-        row
-        for row in await reader.pool.fetch(_FORM, unit=named["id"], period=period)
-        if caller.sees(Subject(plan_of(row["task"]), battle_of(row["task"]), unit))
-    ]
-    if not owed and not (caller.visibility.everything or unit in {scope.unit for scope in caller.visibility.units}):
-        raise NotFoundError(f"没有可查阅的{named['name']}月进度表")
-    identities = [row["submission"] for row in owed if row["submission"] is not None]
-    found = await reader.pool.fetch(_OF_FORM, ids=identities, **draft_rights(caller.visibility))
-    seen = [row for row in found if caller.sees(subject_of(row))]
-    await _note(seen, trail, now=now, caller=caller)
-    submissions = {row["id"]: _submission(row, caller) for row in seen}
-    items: list[FormItem] = []
-    for row in owed:
-        about = {"task": row["task"], "title": row["title"], "due_at": row["effective_due_at"]}
-        subject = Subject(plan_of(row["task"]), unit=unit)
-        actions = form_item_actions(caller.actor, subject, _facts(row), of, now=now, today=today)
-        shown = submissions.get(row["submission"])
-        items.append(FormItem(**about, submission=shown, allowed_actions=list(actions)))
-    # The form is handed in with those of its tasks that can be.
-    whole = [action for action in FormAction if any(action in item.allowed_actions for item in items)]
-    return FormRead(
-        unit=UnitRef(unit=named["code"], name=named["name"]), period=period, items=items, allowed_actions=whole
-    )
 
 
 async def get_history(
@@ -394,7 +316,7 @@ async def get_history(
     Raises:
         NotFoundError: there is none of this id that the caller may see.
     """
-    newest = (await _visible(reader, trail, identity, now=now, caller=caller))["revision"]
+    newest = (await visible_submission(reader, trail, identity, now=now, caller=caller))["revision"]
     revisions = await reader.pool.fetch(_REVISIONS, id=identity)
     steps = [
         StepRead.model_validate(
@@ -408,52 +330,6 @@ async def get_history(
     ]
     shown = [RevisionRead.model_validate(dict(row)) for row in revisions if row["revision"] <= newest]
     return render(HistoryRead(id=identity, revisions=shown, steps=steps), known)
-
-
-async def get_receipt(
-    reader: Reader, trail: Database, identity: UUID, known: Known, *, now: datetime, caller: Caller
-) -> Rendered:
-    """What a unit shows in a dispute: what was received when, against which due instant, with which verdict.
-
-    Raises:
-        NotFoundError: there is none of this id that the caller may see.
-    """
-    row = await _visible(reader, trail, identity, now=now, caller=caller)
-    owed = await reader.pool.fetch_row(_RECEIPT, id=identity)
-    if owed is None:
-        raise missing(identity)
-    schedule = decoded(owed["schedule"])
-    facts = _facts(owed)
-    verdict = judge(facts, as_of=now, remind_days=schedule["remind_days"])
-    receipt = ReceiptRead.model_validate(
-        {
-            **{name: row[name] for name in ("id", "task", "period", "revision", "content_hash", "submitted_at")},
-            "server_time": now,
-            "unit": {"unit": row["unit"], "name": row["unit_name"]},
-            "rule": owed["rule"],
-            "filed_at": owed["filed_at"],
-            "due_at": owed["effective_due_at"],
-            "status": verdict.status,
-            "late_stage": verdict.late_stage,
-            "explanation": explain(
-                verdict,
-                facts,
-                period=parse_period(row["period"]),
-                report=report_name(owed["rule_name"]),
-                as_of=now,
-                zone=ZoneInfo(schedule["time_zone"]),
-                provisional=owed["provisional"],
-            ),
-        }
-    )
-    # Until it is filed, the time that is left counts down.
-    moving = {"server_time"} if owed["filed_at"] else None
-    return render(receipt, known, moving=moving)
-
-
-def _facts(owed: Any) -> Facts:
-    names = ("due_at", "effective_due_at", "lock_at", "submitted_at", "filed_at")
-    return Facts(**{name: owed[name] for name in names}, waived=owed["waived_at"] is not None)
 
 
 def received(report: Report, taken: Taken) -> tuple[SubmissionRead, str]:
@@ -488,7 +364,8 @@ def received(report: Report, taken: Taken) -> tuple[SubmissionRead, str]:
     return shown, etag_of(identity, 1, shown.allowed_actions)
 
 
-def _submission(row: Any, caller: Caller) -> SubmissionRead:
+def submission_of(row: Any, caller: Caller) -> SubmissionRead:
+    """A row of :data:`COLUMNS`, with what its reader may do with it."""
     names = set(SubmissionRead.model_fields) - {"unit", "warnings", "observations", "allowed_actions"}
     return SubmissionRead.model_validate(
         {
