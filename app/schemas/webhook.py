@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.json_schema import SkipJsonSchema
 
 from app.domain.actions import DeliveryAction, WebhookAction
 from app.domain.events import DeliveryState, EventType, PauseReason, WebhookState
@@ -66,7 +65,8 @@ class WebhookPatch(BaseModel):
 
     model_config = _STRICT
 
-    url: Url | SkipJsonSchema[None] = Field(default=None, description="新的网址,须在管理员所列的目标之中")
+    # Never used as it is: what is left out is not looked at.
+    url: Url = Field(default_factory=str, description="新的网址,须在管理员所列的目标之中")
     types: Types = None
     plan: PlanCode | None = Field(default=None, description="只要该总体方案的事件;null 为不限")
     unit: UnitCode | None = Field(default=None, description="只要该单位的事件;null 为不限")

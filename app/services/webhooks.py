@@ -223,8 +223,6 @@ async def patch_webhook(
         raise PreconditionError("该 Webhook 已被更改,请重新读取")
     given = patch.model_dump(exclude_unset=True)
     paused = given.pop("paused", None)
-    if given.get("url", before.url) is None:
-        raise InvalidRequestError("url 不能为 null", faults=[Fault("/body/url", "invalid", "不能为 null")])
     if paused and before.state is WebhookState.ACTIVE:
         given.update(state=WebhookState.PAUSED, pause_reason=PauseReason.REQUESTED)
     after = before.model_copy(update=given)
