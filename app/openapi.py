@@ -15,6 +15,7 @@ from app.errors import (
     ContentTooLargeError,
     ForbiddenError,
     KeyReusedError,
+    NotFoundError,
     RateLimitedError,
     SlowBodyError,
     StillRunningError,
@@ -195,11 +196,14 @@ def install_openapi(app: FastAPI, routers: Iterable[APIRouter]) -> None:
             )
             schema["components"]["securitySchemes"] = SECURITY_SCHEMES
             schema["webhooks"] = WEBHOOKS
-            for path in schema["paths"].values():
-                for method, operation in path.items():
+            for path, operations in schema["paths"].items():
+                for method, operation in operations.items():
                     _protect(operation, capabilities[operation["operationId"]])
                     if method != "get":
                         _make_repeatable(operation)
+                    if "{" in path:
+                        # With a slash encoded in it, it leads nowhere.
+                        _declare(operation, _NOWHERE)
                     _finish(operation)
             _explain_codes(schema["components"]["schemas"])
             _restore_examples(schema["components"]["schemas"])
@@ -213,13 +217,15 @@ def install_openapi(app: FastAPI, routers: Iterable[APIRouter]) -> None:
 _ANY: dict[int | str, dict[str, Any]] = problems(RateLimitedError, TimedOutError)
 _WITH_BODY: dict[int | str, dict[str, Any]] = problems(SlowBodyError, ContentTooLargeError, UnsupportedMediaError)
 _REPEATED: dict[int | str, dict[str, Any]] = problems(StillRunningError, KeyReusedError)
+_NOWHERE: dict[int | str, dict[str, Any]] = problems(NotFoundError)
 _RETRY_AFTER: dict[str, Any] = {"description": "多少秒后可以重试", "schema": {"type": "integer", "minimum": 1}}
 
 
 def _declare(operation: dict[str, Any], answers: dict[int | str, dict[str, Any]]) -> None:
     for status, declared in answers.items():
         answer = operation["responses"].setdefault(str(status), _refusal(""))
-        answer["description"] = ";".join(filter(None, (answer["description"], declared["description"])))
+        if declared["description"] not in answer["description"]:
+            answer["description"] = ";".join(filter(None, (answer["description"], declared["description"])))
     operation["responses"] = dict(sorted(operation["responses"].items()))
 
 

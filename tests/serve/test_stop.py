@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -75,12 +75,14 @@ class Rush:
             except OSError as error:
                 # A connection nobody has taken up was not accepted; one that has been answered on was.
                 if connection is not None:
-                    connection.writer.close()
+                    await connection.end()
                 if not fresh:
                     self.cut.append(repr(error))
                 return
             self.note(answer)
             connection = None if answer.closes else connection
+        if connection is not None:
+            await connection.end()
 
     def kept(self) -> list[str]:
         """The ids of the reports that are in the database once the service has ended, each with all that belongs."""
@@ -100,6 +102,12 @@ class Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
+    async def end(self) -> None:
+        """Close, and see it closed: a loop that ends before that leaves it open."""
+        self.writer.close()
+        with suppress(OSError):
+            await self.writer.wait_closed()
+
     async def ask(self, request: bytes) -> Answer:
         self.writer.write(request)
         await self.writer.drain()
@@ -114,7 +122,7 @@ class Connection:
             raise ConnectionResetError(f"closed after {error.partial!r}") from None
         closes = "connection: close" in head
         if closes:
-            self.writer.close()
+            await self.end()
         return Answer(int(head.split()[1]), closes, json.loads(body))
 
 
