@@ -127,6 +127,9 @@ class Grant:
             raise GrantError(f"仗“{self.battle}”不属于总体方案“{self.plan}”")
 
 
+_ACCOUNT: Final = "account"
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who asks: a stable id (``account:…``, ``oidc:…``) for the records, a name for readers, and the grants held."""
@@ -138,6 +141,17 @@ class Actor:
     def __post_init__(self) -> None:
         if not self.identified and self.grants:
             raise GrantError("未登录的访问者不能持有角色")
+
+    @classmethod
+    def of_account(cls, code: str, name: str, grants: tuple[Grant, ...]) -> "Actor":
+        """A service account."""
+        return cls(f"{_ACCOUNT}:{code}", name, grants)
+
+    @property
+    def account(self) -> str | None:
+        """The code of the service account that this is; ``None`` for anybody else."""
+        kind, _, code = self.id.partition(":")
+        return code if kind == _ACCOUNT else None
 
     @property
     def identified(self) -> bool:

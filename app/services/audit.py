@@ -16,7 +16,7 @@ from app.db import Database, Query
 from app.domain.audit import AuditAction, chain_of
 from app.services.caller import Caller
 
-__all__ = ["APPEND", "APPENDING", "Act", "Done", "columns_of", "record", "shortened"]
+__all__ = ["APPEND", "APPENDING", "Act", "Done", "columns_of", "record", "record_all", "shortened"]
 
 Columns: TypeAlias = dict[str, list[Any]]
 
@@ -69,8 +69,13 @@ class Done(NamedTuple):
 
 async def record(db: Database, caller: Caller, acts: Sequence[Act], *, now: datetime) -> None:
     """Put down what a caller did: with the transaction that it was done in, or at once where ``db`` is a pool."""
-    if acts:
-        await db.at_end(_APPEND, columns_of([Done(caller, now, act) for act in acts]))
+    await record_all(db, [Done(caller, now, act) for act in acts])
+
+
+async def record_all(db: Database, done: Sequence[Done]) -> None:
+    """As :func:`record`, for what several did."""
+    if done:
+        await db.at_end(_APPEND, columns_of(done))
 
 
 def columns_of(done: Sequence[Done]) -> Columns:

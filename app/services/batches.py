@@ -25,7 +25,7 @@ from app.services import steps
 from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
 from app.services.idempotency import Attempt, Kept
-from app.services.intake import Intake, Keyed, Outcome
+from app.services.intake import Answered, Intake, Keyed, Outcome
 from app.services.owed_reports import read_form
 from app.services.reader import Reader
 from app.services.reports import Report, Taken, about
@@ -61,8 +61,8 @@ async def create_submission(
     answer: Callable[[SubmissionRead, str], Kept],
     now: datetime,
     caller: Caller,
-) -> tuple[Kept, bool]:
-    """Take one report in; its answer, and whether that was given before. ``answer`` makes it of what is shown.
+) -> Answered:
+    """Take one report in; ``answer`` makes its answer of what is shown.
 
     Raises:
         ConflictError: there is one already; its id is in ``existing``.
@@ -81,10 +81,10 @@ async def create_submission(
         outcome = await intake.take_once(Keyed(attempt, report, answered))
     if isinstance(outcome, AppError):
         raise outcome
-    if isinstance(outcome, Kept):
-        return outcome, True
+    if isinstance(outcome, Answered):
+        return outcome
     refuse(outcome)
-    return answered(report, outcome), False
+    return Answered(answered(report, outcome), again=False)
 
 
 def _report(given: SubmissionCreate, now: datetime, caller: Caller) -> Report:

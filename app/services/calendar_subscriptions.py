@@ -51,7 +51,6 @@ LONGEST_OF_A_PERSON: Final = timedelta(days=366)
 
 MOST_IN_USE: Final = 50
 
-_ACCOUNT: Final = "account:"
 _SORTED = func.lpad(cast(CalendarSubscription.id, Text), 20, "0")
 _STORED = tuple(name for name in CalendarSubscriptionRead.model_fields if name != "allowed_actions")
 _COLUMNS: Statement = select(
@@ -145,21 +144,20 @@ async def create_calendar_subscription(
     if wanted.unit is not None:
         unit = (await unit_named(reader, wanted.unit, scope=wanted.plan, at="/body"))["code"]
     await refuse_unknown(reader, wanted.rule, wanted.plan, at="/body")
-    account = actor.id.removeprefix(_ACCOUNT) if actor.id.startswith(_ACCOUNT) else None
     token = issue_key(environment, FEED_TOKEN)
     kept = await db.fetch_value(
         _KEEP,
         token_id=token.key_id,
         digest=token.digest,
         owner=actor.id,
-        account=account,
-        grants=None if account else [format_grant(grant) for grant in actor.grants],
+        account=actor.account,
+        grants=None if actor.account else [format_grant(grant) for grant in actor.grants],
         name=wanted.name,
         unit=unit,
         rule=wanted.rule,
         plan=wanted.plan,
         now=now,
-        expires_at=_expiry(wanted.expires_at, now, bounded=account is None),
+        expires_at=_expiry(wanted.expires_at, now, bounded=actor.account is None),
         most=MOST_IN_USE,
     )
     if kept is None:

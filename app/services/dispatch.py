@@ -173,7 +173,7 @@ class Dispatcher:
             if webhook["disabled_at"] is not None:
                 await self._db.fetch(_PAUSE, id=identity, reason=PauseReason.ACCOUNT_DISABLED.value)
                 return
-            actor = Actor(f"account:{webhook['code']}", webhook["name"], grants_held(webhook["grants"]))
+            actor = Actor.of_account(webhook["code"], webhook["name"], grants_held(webhook["grants"]))
             seen = visible(actor, public=self._public)
             given = await self._give(webhook, seen, now)
             due = await self._due(webhook, now)

@@ -162,7 +162,7 @@ class Identity:
         refusal = "API 密钥已吊销,请换用新的密钥或请管理员重新签发" if row["revoked_at"] is not None else None
         if row["disabled_at"] is not None:
             refusal = "账号已停用,请联系管理员"
-        actor = Actor(f"account:{row['code']}", row["name"], grants_held(row["grants"]))
+        actor = Actor.of_account(row["code"], row["name"], grants_held(row["grants"]))
         key = _Key(now, row["digest"], actor, row["networks"], row["expires_at"], refusal)
         self._known[key_id] = key
         return key

@@ -18,7 +18,7 @@ from app.services.idempotency import Attempt, Kept, keep, still_running, take_up
 from app.services.reports import Report, Taken
 from app.services.submissions import SpoiledError, take, take_forms
 
-__all__ = ["Intake", "Keyed", "Outcome"]
+__all__ = ["Answered", "Intake", "Keyed", "Outcome"]
 
 # Of one process: while one group is written, another is looked up.
 _GROUPS_AT_ONCE: Final = 2
@@ -108,8 +108,15 @@ class Keyed(NamedTuple):
     answer: Callable[[Report, Taken], Kept]
 
 
-Outcome: TypeAlias = Kept | Taken | AppError
-"""The answer to a keyed report as it was given first, what just became of it, or why it is not carried out."""
+class Answered(NamedTuple):
+    """What a report is answered, and whether that was given before."""
+
+    kept: Kept
+    again: bool
+
+
+Outcome: TypeAlias = Answered | Taken | AppError
+"""The answer to a keyed report, why it was refused, or why it is not carried out."""
 
 
 async def _take_keyed(db: Database, keyed: Sequence[Keyed]) -> list[Outcome]:
@@ -120,7 +127,8 @@ async def _take_keyed(db: Database, keyed: Sequence[Keyed]) -> list[Outcome]:
     """
     async with db.for_caller(_Together(one.report for one in keyed)).transaction() as whole:
         now = max(one.report.at for one in keyed)
-        outcomes: list[Outcome | None] = [*await take_up(whole, [one.attempt for one in keyed], now=now)]
+        found = await take_up(whole, [one.attempt for one in keyed], now=now)
+        outcomes: list[Outcome | None] = [Answered(one, again=True) if isinstance(one, Kept) else one for one in found]
         seen: set[tuple[str, str]] = set()
         for index, one in enumerate(keyed):
             # The lock is of the transaction, which does not shut itself out.
@@ -135,7 +143,9 @@ async def _take_keyed(db: Database, keyed: Sequence[Keyed]) -> list[Outcome]:
                 outcomes[index] = result
                 if result.id is not None:
                     one = keyed[index]
-                    answers.append((one.attempt, one.answer(one.report, result)))
+                    kept = one.answer(one.report, result)
+                    outcomes[index] = Answered(kept, again=False)
+                    answers.append((one.attempt, kept))
             if not await keep(whole, answers, now=now):
                 raise SpoiledError
     return [outcome for outcome in outcomes if outcome is not None]
@@ -156,7 +166,6 @@ class Intake:
             size=len,
             most=_MOST_REPORTS_OF_FORMS,
         )
-
         self._keyed = _Gathering[Keyed, Outcome](
             lambda keyed: _take_keyed(db, keyed), size=lambda _: 1, most=_MOST_SINGLE_REPORTS
         )

@@ -120,9 +120,6 @@ class Taken:
     existing: UUID | None = None
 
 
-# By their new ids: what is to become of reports, and what is written of them.
-
-
 class About(NamedTuple):
     """What a report concerns, null where it names what does not exist or is not owed, and the targets it names."""
 

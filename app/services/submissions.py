@@ -25,7 +25,7 @@ from app.domain.permissions import Capability, Subject, may_report
 from app.domain.plan import battle_of, plan_of
 from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
 from app.metrics import REPORTS
-from app.services.audit import APPEND, Done, columns_of, record, shortened
+from app.services.audit import APPEND, Done, columns_of, record_all, shortened
 from app.services.caller import Caller, forbidden
 from app.services.report_checks import (
     Figures,
@@ -255,9 +255,7 @@ async def _write(db: Database, rows: _Rows, *, atomic: bool) -> set[str]:
             async with db.apart():
                 unwritten = {row["id"] for row in await db.fetch(_WRITE_ALL, reports=reports, **columns)}
     if not db.stands_alone:
-        for caller, at, act in acts:
-            if act.subject not in unwritten:
-                await record(db, caller, [act], now=at)
+        await record_all(db, [done for done in acts if done.act.subject not in unwritten])
     return unwritten
 
 

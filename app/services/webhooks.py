@@ -353,8 +353,8 @@ def _place(url: str) -> dict[str, str]:
 
 def _owner(caller: Caller) -> str:
     """The code of the account that asks; a person's roles are known only while they are logged in."""
-    kind, _, code = caller.actor.id.partition(":")
-    if kind != "account":
+    code = caller.actor.account
+    if code is None:
         raise ForbiddenError("Webhook 属于账号:请用账号的 API 密钥,不能用登录令牌")
     return code
 
