@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Text, bindparam, cast, func, select, text
+from sqlalchemy import bindparam, select, text
 
 from app.db import Database, Query
 from app.domain.actions import calendar_subscription_actions
@@ -51,16 +51,15 @@ LONGEST_OF_A_PERSON: Final = timedelta(days=366)
 
 MOST_IN_USE: Final = 50
 
-_SORTED = func.lpad(cast(CalendarSubscription.id, Text), 20, "0")
 _STORED = tuple(name for name in CalendarSubscriptionRead.model_fields if name != "allowed_actions")
 _COLUMNS: Statement = select(
-    _SORTED.label("sort_key"),
+    CalendarSubscription.id.label("sort_key"),
     *(getattr(CalendarSubscription, name) for name in _STORED),
 )
 _LISTING = Listing(
     statement=_COLUMNS,
-    key=_SORTED,
-    sorts={"created_at": _SORTED},
+    key=CalendarSubscription.id,
+    sorts={"created_at": CalendarSubscription.id},
     conditions={
         "owner": CalendarSubscription.owner == bindparam("owner"),
         "own": CalendarSubscription.owner == bindparam("caller"),
