@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from app.domain.plan import Labelled
+from app.domain.plan import Labelled, plan_of
 from app.domain.roles import Actor, Grant, Role
 
 __all__ = [
@@ -26,17 +26,28 @@ __all__ = [
     "Capability",
     "Subject",
     "has_capability",
+    "may_answer_assessment",
+    "may_assess",
     "may_certify",
+    "may_edit_bulletin",
     "may_file_material",
+    "may_give_figure",
     "may_grant_extension",
     "may_grant_waiver",
+    "may_handle_case",
+    "may_judge_case",
     "may_manage_accounts",
+    "may_manage_case",
     "may_manage_subscription",
     "may_manage_webhooks",
+    "may_manage_work_item",
     "may_read_audit",
+    "may_read_bulletin",
     "may_read_plan",
     "may_read_progress",
     "may_read_self",
+    "may_record_ranking",
+    "may_register_case",
     "may_report",
     "may_return",
     "may_see_draft",
@@ -62,20 +73,42 @@ class Capability(Labelled):
     MANAGE_ACCOUNTS = "manage_accounts", "管理账号"
     MANAGE_WEBHOOKS = "manage_webhooks", "管理 Webhook"
     READ_SELF = "read_self", "查看本人身份"
+    MANAGE_WORK_ITEMS = "manage_work_items", "管理清单"
+    GIVE_FIGURES = "give_figures", "补登上级下达的目标值"
+    REGISTER_CASES = "register_cases", "台账登记"
+    MANAGE_CASES = "manage_cases", "交办、督办与销号"
+    HANDLE_CASES = "handle_cases", "承办台账事项"
+    EDIT_BULLETINS = "edit_bulletins", "编发简报通报"
+    RECORD_RANKINGS = "record_rankings", "登记排名与巡查"
+    ASSESS = "assess", "考核"
+    ANSWER_ASSESSMENTS = "answer_assessments", "申辩与申诉"
 
 
 _EVERYONE = frozenset({Capability.READ_PLAN, Capability.MANAGE_SUBSCRIPTIONS, Capability.READ_SELF})
 _READS = _EVERYONE | {Capability.READ_PROGRESS, Capability.SUBSCRIBE}
 _TOLD = _READS | {Capability.MANAGE_WEBHOOKS}
+# What follows from the figures: done by the office of a task force for its battle, and by the government office.
+_FOLLOWS = frozenset(
+    {
+        Capability.MANAGE_WORK_ITEMS,
+        Capability.GIVE_FIGURES,
+        Capability.REGISTER_CASES,
+        Capability.MANAGE_CASES,
+        Capability.EDIT_BULLETINS,
+        Capability.RECORD_RANKINGS,
+    }
+)
 
 ROLE_CAPABILITIES: Final[Mapping[Role, frozenset[Capability]]] = MappingProxyType(
     {
         Role.READER: _TOLD,
         Role.REPORTER: _TOLD
-        | {Capability.READ_DRAFT, Capability.REPORT, Capability.FILE_MATERIAL, Capability.SET_SCHEDULE},
+        | {Capability.READ_DRAFT, Capability.REPORT, Capability.FILE_MATERIAL, Capability.SET_SCHEDULE}
+        | {Capability.MANAGE_WORK_ITEMS, Capability.REGISTER_CASES, Capability.HANDLE_CASES}
+        | {Capability.ANSWER_ASSESSMENTS},
         Role.CERTIFIER: _TOLD | {Capability.CERTIFY},
-        Role.COORDINATOR: _TOLD,
-        Role.SUPERVISOR: _TOLD | {Capability.GRANT},
+        Role.COORDINATOR: _TOLD | _FOLLOWS,
+        Role.SUPERVISOR: _TOLD | _FOLLOWS | {Capability.GRANT, Capability.ASSESS},
         Role.AUDITOR: _READS | {Capability.READ_DRAFT, Capability.READ_AUDIT},
         Role.ADMINISTRATOR: _EVERYONE | {Capability.MANAGE_ACCOUNTS},
     }
@@ -241,6 +274,100 @@ def may_manage_webhooks(actor: Actor) -> bool:
     return has_capability(actor, Capability.MANAGE_WEBHOOKS)
 
 
+def may_manage_work_item(actor: Actor, subject: Subject) -> bool:
+    """清单事项由责任单位的报送角色、本仗的专班协调角色、总体方案的督导角色建立和修改。
+
+    理由:清单由各部门细化分解(总体方案四(二)),专班和政府办要能补列、改正。
+    """
+    return _reports_for(actor, subject) or _coordinates(actor, subject)
+
+
+def may_give_figure(actor: Actor, subject: Subject) -> bool:
+    """上级下达的目标值由本仗的专班协调角色或总体方案的督导角色补登,须写明下达的文件。
+
+    理由:数从省、市的文件来(附件6二),不由承办单位自己定。
+    """
+    return _coordinates(actor, subject)
+
+
+def may_register_case(actor: Actor, subject: Subject) -> bool:
+    """台账事项可由责任单位的报送角色、本仗的专班协调角色、总体方案的督导角色登记;督办单只能由后两者登记。
+
+    理由:隐患、企业问题和风险由发现的一方登记;督办是上级对下级的事。
+    """
+    return _reports_for(actor, subject) or _coordinates(actor, subject)
+
+
+def may_manage_case(actor: Actor, subject: Subject) -> bool:
+    """台账事项由本仗的专班协调角色或总体方案的督导角色交办、催办、升级、核验、退回、销号、重新立项和回头看;凡本人持有责任单位报送角色的,不能核验、销号和回头看。
+
+    理由:办的一方不判自己办结,与认定同理。
+    """
+    return _coordinates(actor, subject)
+
+
+def may_judge_case(actor: Actor, subject: Subject) -> bool:
+    """核验、退回、销号和回头看的条件同上,但本人不得持有责任单位的报送角色。
+
+    理由:自己不能判自己办结。
+    """
+    own = {grant.unit for grant in actor.grants if grant.role is Role.REPORTER}
+    return subject.unit not in own and _coordinates(actor, subject)
+
+
+def may_handle_case(actor: Actor, subject: Subject) -> bool:
+    """台账事项由责任单位的报送角色签收、办理、报告办结、补充佐证。
+
+    理由:谁的事由谁办、由谁报。
+    """
+    return _reports_for(actor, subject)
+
+
+def may_edit_bulletin(actor: Actor, subject: Subject) -> bool:
+    """一仗的简报、通报、总结由其专班协调角色编发,督导角色可以编发各仗和总体方案的。
+
+    理由:由各专班牵头负责人调度并报县政府(总体方案四(三))。
+    """
+    return _coordinates(actor, subject)
+
+
+def may_read_bulletin(actor: Actor, subject: Subject, public: bool) -> bool:
+    """印发的简报、通报、总结,能查阅该总体方案进度的角色都可以查阅;没有印发的,只有可以编发的和审计角色可以查阅。
+
+    理由:通报发给各单位看;没有印发的还不是专班的意见。
+    """
+    if subject.draft:
+        return _coordinates(actor, subject) or _reads_drafts_of_all(actor, subject)
+    return public or any(
+        Capability.READ_PROGRESS in ROLE_CAPABILITIES[grant.role] and _reaches_plan(grant, subject)
+        for grant in actor.grants
+    )
+
+
+def may_record_ranking(actor: Actor, subject: Subject) -> bool:
+    """排名和巡查由本仗的专班协调角色或总体方案的督导角色登记、更正。
+
+    理由:排名由市里公布或县安委办评定(附件5二(一)2),专班据以登记。
+    """
+    return _coordinates(actor, subject)
+
+
+def may_assess(actor: Actor, subject: Subject) -> bool:
+    """考核办法、评分、错报瞒报的登记与认定、定案和复核,由总体方案的督导角色办理;复核须由定案之外的另一人作出。
+
+    理由:考核纳入全县绩效考核体系(附件6三(五)),由政府办组织;专班与单位都不给自己打分。
+    """
+    return _supervises(actor, subject)
+
+
+def may_answer_assessment(actor: Actor, subject: Subject) -> bool:
+    """单位的报送角色可以对本单位的错报、瞒报登记申辩,对本单位的考核结果申诉。
+
+    理由:扣分之前要听被扣分的一方怎么说。
+    """
+    return _reports_for(actor, subject)
+
+
 def may_read_self(actor: Actor) -> bool:
     """已登录的人都可以查看自己是谁、有哪些授权,还没有任何角色的也可以。
 
@@ -265,6 +392,15 @@ RULES: Final[Mapping[Capability, tuple[Callable[..., bool], ...]]] = MappingProx
         Capability.MANAGE_ACCOUNTS: (may_manage_accounts,),
         Capability.MANAGE_WEBHOOKS: (may_manage_webhooks,),
         Capability.READ_SELF: (may_read_self,),
+        Capability.MANAGE_WORK_ITEMS: (may_manage_work_item,),
+        Capability.GIVE_FIGURES: (may_give_figure,),
+        Capability.REGISTER_CASES: (may_register_case,),
+        Capability.MANAGE_CASES: (may_manage_case, may_judge_case),
+        Capability.HANDLE_CASES: (may_handle_case,),
+        Capability.EDIT_BULLETINS: (may_edit_bulletin, may_read_bulletin),
+        Capability.RECORD_RANKINGS: (may_record_ranking,),
+        Capability.ASSESS: (may_assess,),
+        Capability.ANSWER_ASSESSMENTS: (may_answer_assessment,),
     }
 )
 
@@ -308,3 +444,18 @@ def _certifies(actor: Actor, subject: Subject, certifying_unit: str | None) -> b
 
 def _supervises(actor: Actor, subject: Subject) -> bool:
     return any(grant.role is Role.SUPERVISOR and _in_plan(grant, subject) for grant in actor.grants)
+
+
+def _coordinates(actor: Actor, subject: Subject) -> bool:
+    """Whether somebody acts for the task force of the battle, or for the government office."""
+    return _supervises(actor, subject) or any(
+        grant.role is Role.COORDINATOR and grant.battle == subject.battle for grant in actor.grants
+    )
+
+
+def _reaches_plan(grant: Grant, subject: Subject) -> bool:
+    return _in_plan(grant, subject) and (grant.battle is None or plan_of(grant.battle) == subject.plan)
+
+
+def _reads_drafts_of_all(actor: Actor, subject: Subject) -> bool:
+    return any(grant.role is Role.AUDITOR and _in_plan(grant, subject) for grant in actor.grants)

@@ -26,10 +26,12 @@ class EventData(Read):
 
     rule: RuleCode | None = Field(default=None, description="应报与延期所依据的规则")
     task: TaskCode | None = Field(default=None, description="任务;不分任务的为 null")
-    period: PeriodCode
+    period: PeriodCode | None = Field(default=None, description="报送期;台账等不分期的为 null")
+    kind: str | None = Field(default=None, description="清单、台账、简报通报、排名等的类别", examples=["major_hazard"])
+    level: int | None = Field(default=None, description="督办级别", examples=[2])
     revision: int | None = Field(default=None, description="进度报送的版本", examples=[1])
     content_hash: str | None = Field(default=None, description="报送(含更正)的内容的 SHA-256,与回执相同")
-    due_at: Instant | None = Field(default=None, description="有效期限;延期的,为延至何时")
+    due_at: Instant | None = Field(default=None, description="有效期限;延期的,为延至何时;台账事项的,为办理期限")
     lock_at: Instant | None = Field(default=None, description="补报期限")
     submitted_at: Instant | None = Field(default=None, description="应报已报送、尚待认定的,为其报送时刻")
 
@@ -51,6 +53,8 @@ class EventRead(Read):
                     "rule": None,
                     "task": "431228-2023-6-1-1",
                     "period": "2023-04",
+                    "kind": None,
+                    "level": None,
                     "revision": 1,
                     "content_hash": "9f2feb0f1ef425b292f2f94bdd73f6b4bd3d0c4d6a3f1f1b7d4f0c0f2b1e5a77",
                     "due_at": None,
@@ -63,11 +67,13 @@ class EventRead(Read):
 
     id: EventId
     type: EventType
-    at: Instant = Field(description="何时发生;临近期限、逾期、漏报的,为何时发现")
+    at: Instant = Field(description="何时发生;由时间推移而来的(临近期限、逾期、漏报),为何时发现")
     plan: PlanCode
     battle: BattleCode | None = Field(description="所属的仗;不分仗的为 null")
     unit: UnitCode
-    subject: UUID | None = Field(description="进度报送或延期的编号;应报没有编号,以规则、单位、任务、报送期指明")
+    subject: UUID | None = Field(
+        description="所说的报送、延期、清单事项、台账事项、简报等的编号;应报没有编号,以规则、单位、任务、报送期指明"
+    )
     data: EventData
 
 
@@ -93,7 +99,7 @@ class ChangesQuery(BaseModel):
     limit: int = Field(default=100, ge=1, le=500, description="至多几条")
     types: str | None = Field(
         default=None,
-        max_length=300,
+        max_length=800,
         pattern=rf"^({_ONE_TYPE})(,({_ONE_TYPE}))*$",
         description="只要这些类型的,以逗号分开",
         examples=["submission.submitted,obligation.overdue"],
