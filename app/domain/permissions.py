@@ -299,17 +299,17 @@ def may_register_case(actor: Actor, subject: Subject) -> bool:
 
 
 def may_manage_case(actor: Actor, subject: Subject) -> bool:
-    """台账事项由本仗的专班协调角色或总体方案的督导角色交办、催办、升级、核验、退回、销号、重新立项和回头看;凡本人持有责任单位报送角色的,不能核验、销号和回头看。
+    """台账事项由本仗的专班协调角色或总体方案的督导角色交办、催办、升级、核验、退回、销号、重新立项和回头看;其中核验、退回、销号和回头看另有回避的规则。
 
-    理由:办的一方不判自己办结,与认定同理。
+    理由:跟踪督办由牵头协调的一方负责到销号(附件6三(四))。
     """
     return _coordinates(actor, subject)
 
 
 def may_judge_case(actor: Actor, subject: Subject) -> bool:
-    """核验、退回、销号和回头看的条件同上,但本人不得持有责任单位的报送角色。
+    """核验、退回、销号和回头看台账事项的条件相同,但本人不得持有责任单位的报送角色。
 
-    理由:自己不能判自己办结。
+    理由:办的一方不判自己办结,与认定同理。
     """
     own = {grant.unit for grant in actor.grants if grant.role is Role.REPORTER}
     return subject.unit not in own and _coordinates(actor, subject)
@@ -379,7 +379,7 @@ def may_read_self(actor: Actor) -> bool:
 RULES: Final[Mapping[Capability, tuple[Callable[..., bool], ...]]] = MappingProxyType(
     {
         Capability.READ_PLAN: (may_read_plan,),
-        Capability.READ_PROGRESS: (may_read_progress,),
+        Capability.READ_PROGRESS: (may_read_progress, may_read_bulletin),
         Capability.READ_DRAFT: (may_see_draft,),
         Capability.SUBSCRIBE: (may_subscribe,),
         Capability.MANAGE_SUBSCRIPTIONS: (may_manage_subscription,),
@@ -397,7 +397,7 @@ RULES: Final[Mapping[Capability, tuple[Callable[..., bool], ...]]] = MappingProx
         Capability.REGISTER_CASES: (may_register_case,),
         Capability.MANAGE_CASES: (may_manage_case, may_judge_case),
         Capability.HANDLE_CASES: (may_handle_case,),
-        Capability.EDIT_BULLETINS: (may_edit_bulletin, may_read_bulletin),
+        Capability.EDIT_BULLETINS: (may_edit_bulletin,),
         Capability.RECORD_RANKINGS: (may_record_ranking,),
         Capability.ASSESS: (may_assess,),
         Capability.ANSWER_ASSESSMENTS: (may_answer_assessment,),

@@ -14,17 +14,28 @@ from app.domain.permissions import (
     Capability,
     Subject,
     has_capability,
+    may_answer_assessment,
+    may_assess,
     may_certify,
+    may_edit_bulletin,
     may_file_material,
+    may_give_figure,
     may_grant_extension,
     may_grant_waiver,
+    may_handle_case,
+    may_judge_case,
     may_manage_accounts,
+    may_manage_case,
     may_manage_subscription,
     may_manage_webhooks,
+    may_manage_work_item,
     may_read_audit,
+    may_read_bulletin,
     may_read_plan,
     may_read_progress,
     may_read_self,
+    may_record_ranking,
+    may_register_case,
     may_report,
     may_return,
     may_see_draft,
@@ -65,6 +76,17 @@ ASKED: dict[str, tuple[Capability, Callable[[Actor, Subject, bool, str | None], 
     "manage_accounts": (Capability.MANAGE_ACCOUNTS, lambda a, *_: may_manage_accounts(a)),
     "manage_webhooks": (Capability.MANAGE_WEBHOOKS, lambda a, *_: may_manage_webhooks(a)),
     "read_self": (Capability.READ_SELF, lambda a, *_: may_read_self(a)),
+    "manage_work_item": (Capability.MANAGE_WORK_ITEMS, lambda a, s, *_: may_manage_work_item(a, s)),
+    "give_figure": (Capability.GIVE_FIGURES, lambda a, s, *_: may_give_figure(a, s)),
+    "register_case": (Capability.REGISTER_CASES, lambda a, s, *_: may_register_case(a, s)),
+    "manage_case": (Capability.MANAGE_CASES, lambda a, s, *_: may_manage_case(a, s)),
+    "judge_case": (Capability.MANAGE_CASES, lambda a, s, *_: may_judge_case(a, s)),
+    "handle_case": (Capability.HANDLE_CASES, lambda a, s, *_: may_handle_case(a, s)),
+    "edit_bulletin": (Capability.EDIT_BULLETINS, lambda a, s, *_: may_edit_bulletin(a, s)),
+    "read_bulletin": (Capability.READ_PROGRESS, lambda a, s, public, _: may_read_bulletin(a, s, public)),
+    "record_ranking": (Capability.RECORD_RANKINGS, lambda a, s, *_: may_record_ranking(a, s)),
+    "assess": (Capability.ASSESS, lambda a, s, *_: may_assess(a, s)),
+    "answer_assessment": (Capability.ANSWER_ASSESSMENTS, lambda a, s, *_: may_answer_assessment(a, s)),
 }
 CERTIFYING = st.sampled_from((None, *UNITS))
 
@@ -115,13 +137,15 @@ def test_only_plans_and_progress_can_be_opened_to_everyone() -> None:
 
 
 @given(actors(), st.sampled_from(GRANTS), subjects(), st.booleans(), CERTIFYING)
-def test_a_further_grant_takes_nothing_away_but_certifying_ones_own(
+def test_a_further_grant_takes_nothing_away_but_judging_ones_own(
     someone: Actor, further: Grant, subject: Subject, public: bool, certifying_unit: str | None
 ) -> None:
     more = actor(*someone.grants, further)
     own = further.role in {Role.REPORTER, Role.CERTIFIER} and further.unit == subject.unit
     for name, (_, rule) in ASKED.items():
-        if rule(someone, subject, public, certifying_unit) and not (name in {"certify", "return"} and own):
+        if rule(someone, subject, public, certifying_unit) and not (
+            name in {"certify", "return", "judge_case"} and own
+        ):
             assert rule(more, subject, public, certifying_unit)
 
 
@@ -216,6 +240,58 @@ class TestCertification:
 @pytest.mark.parametrize("grant", GRANTS)
 def test_only_the_supervisor_of_the_plan_eases_a_deadline(rule: Callable[[Actor, Subject], bool], grant: Grant) -> None:
     assert rule(actor(grant), ROW) is (grant.role is Role.SUPERVISOR and grant.plan in {None, ROW.plan})
+
+
+@pytest.mark.parametrize(
+    "rule", [may_give_figure, may_manage_case, may_judge_case, may_edit_bulletin, may_record_ranking]
+)
+@pytest.mark.parametrize("grant", GRANTS)
+def test_what_follows_is_for_the_task_force_and_the_supervisor(
+    rule: Callable[[Actor, Subject], bool], grant: Grant
+) -> None:
+    supervises = grant.role is Role.SUPERVISOR and grant.plan in {None, ROW.plan}
+    assert rule(actor(grant), ROW) is (supervises or grant.battle == ROW.battle)
+    assert rule(actor(grant), WHOLE_PLAN) is supervises
+
+
+@pytest.mark.parametrize("rule", [may_manage_work_item, may_register_case])
+@pytest.mark.parametrize("grant", GRANTS)
+def test_units_put_down_what_is_their_own(rule: Callable[[Actor, Subject], bool], grant: Grant) -> None:
+    assert rule(actor(grant), ROW) is (may_report(actor(grant), ROW) or may_manage_case(actor(grant), ROW))
+
+
+def test_who_answers_for_a_unit_does_not_judge_its_cases() -> None:
+    both = who("supervisor", "reporter:431228-jyj")
+    assert may_manage_case(both, ROW)
+    assert may_handle_case(both, ROW)
+    assert not may_judge_case(both, ROW)
+    assert may_judge_case(both, Subject(ROW.plan, ROW.battle, TJJ))
+
+
+@pytest.mark.parametrize(
+    ("grant", "issued", "draft"),
+    [
+        ("reader:431228-tjj", True, False),
+        ("reporter:431228-tjj@431228-2023", True, False),
+        ("reporter:431228-tjj@431228-2024", False, False),
+        ("coordinator:431228-2023-1", True, False),
+        ("coordinator:431228-2023-6", True, True),
+        ("supervisor@431228-2023", True, True),
+        ("auditor", True, True),
+        ("auditor@431228-2024", False, False),
+        ("administrator", False, False),
+    ],
+)
+def test_an_issued_bulletin_is_for_all_in_the_plan(grant: str, issued: bool, draft: bool) -> None:
+    assert may_read_bulletin(who(grant), WHOLE_BATTLE, public=False) is issued
+    unissued = Subject("431228-2023", "431228-2023-6", draft=True)
+    assert may_read_bulletin(who(grant), unissued, public=True) is draft
+
+
+@pytest.mark.parametrize("grant", GRANTS)
+def test_assessment_is_for_the_supervisor_and_answered_by_the_unit(grant: Grant) -> None:
+    assert may_assess(actor(grant), ROW) is (grant.role is Role.SUPERVISOR and grant.plan in {None, ROW.plan})
+    assert may_answer_assessment(actor(grant), ROW) is may_report(actor(grant), ROW)
 
 
 def test_a_supervisor_of_a_plan_decides_nothing_outside_plans() -> None:

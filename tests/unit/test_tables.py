@@ -59,9 +59,12 @@ def repacked(content: bytes, changes: dict[str, Callable[[bytes], bytes]], **add
 
 
 def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
+    # As openpyxl writes it.
+    written = old.encode("ascii", "xmlcharrefreplace")
+
     def change(data: bytes) -> bytes:
-        assert old.encode() in data, data[:2000]
-        return data.replace(old.encode(), new.encode())
+        assert written in data, data[:2000]
+        return data.replace(written, new.encode())
 
     return change
 
