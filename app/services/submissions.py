@@ -51,7 +51,7 @@ __all__ = [
 _WRITE = f"""
     WITH given AS MATERIALIZED (
         SELECT g.*, o.task_id, o.plan_id, o.battle_id, o.period, o.period_start
-        FROM json_to_recordset(CAST(:reports AS json)) AS g(
+        FROM json_to_recordset(CAST(convert_from(:reports, 'UTF8') AS json)) AS g(
             id uuid, unit_id bigint, obligation_id bigint, state text, at timestamptz, stage text,
             percent_complete numeric, progress text, problems text, next_steps text, as_of timestamptz, warnings jsonb,
             content_hash text, observations json, task text, unit text, plan text, battle text)
@@ -243,7 +243,7 @@ def _tally(taken: Sequence[Taken]) -> None:
 
 async def _write(db: Database, rows: _Rows, *, atomic: bool) -> set[str]:
     """Write what can be, and record it; the ids of what could not."""
-    reports = orjson.dumps([kept.row for kept in rows.values()]).decode()
+    reports = orjson.dumps([kept.row for kept in rows.values()])
     acts = [kept.act for kept in rows.values()]
     # Within a transaction there is more to come before acts may be put down.
     columns = shortened(columns_of(acts)) if db.stands_alone else columns_of(())
