@@ -28,8 +28,8 @@ $(DEV): $(RUNTIME) requirements/dev.txt
 serve: $(RUNTIME) ## start everything and serve on 127.0.0.1:8000 (PORT=… for another port)
 	@exec $(BIN)/liuzhang serve $(if $(PORT),--port $(PORT))
 
-test: $(DEV) ## run all tests on an embedded PostgreSQL
-	$(BIN)/python -m pytest
+test: $(DEV) ## run all tests, file by file on every processor, each process with an embedded PostgreSQL
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: format lint types contracts ## everything CI checks beside the tests
 

@@ -58,7 +58,7 @@ def test_every_state_has_a_way_on() -> None:
     assert all(allowed(state) for state in SubmissionState)
 
 
-@pytest.mark.parametrize("action", set(SubmissionAction) - {CERTIFY})
+@pytest.mark.parametrize("action", [action for action in SubmissionAction if action is not CERTIFY])
 def test_only_certification_certifies(action: SubmissionAction) -> None:
     assert all(steps.get(action) is not CERTIFIED for steps in TRANSITIONS.values())
 
