@@ -11,9 +11,9 @@
 
     registered: edit;  assigned to verified: remind, escalate, add_evidence;  closed: recheck (回头看)
 
-What differs between the kinds stands in one table, :data:`KINDS`. 一单四制, by which major hazards are managed: the list
-is the ledger itself, 交办 is the step ``assign``, 台账 the history of the case, 销号 the step ``close``, and 通报 is a level
-of escalation, which puts the case into a circular.
+What differs between the kinds stands in one table, :data:`KINDS`. 一单四制, by which major hazards are managed: the
+list is the ledger itself, 交办 is the step ``assign``, 台账 the history of the case, 销号 the step ``close``, and 通报 is
+a level of escalation, which puts the case into a circular.
 """
 
 from collections.abc import Mapping
@@ -67,6 +67,7 @@ class CaseState(Labelled):
 class CaseAction(Labelled):
     """A step that somebody takes with a case."""
 
+    REGISTER = "register", "登记"
     EDIT = "edit", "修改"
     ASSIGN = "assign", "交办"
     RECEIVE = "receive", "签收"

@@ -14,8 +14,8 @@ depends_on = None
 _KINDS = "'enterprise_problem', 'inspection_finding', 'major_hazard', 'risk_file', 'supervision_order'"
 _STATES = "'assigned', 'closed', 'received', 'registered', 'reported_done', 'returned', 'verified', 'working'"
 _ACTIONS = (
-    "'add_evidence', 'assign', 'close', 'edit', 'escalate', 'receive', 'recheck', 'remind', 'reopen', 'report_done', "
-    "'return', 'start', 'verify'"
+    "'add_evidence', 'assign', 'close', 'edit', 'escalate', 'receive', 'recheck', 'register', 'remind', 'reopen', "
+    "'report_done', 'return', 'start', 'verify'"
 )
 _ROLE = "liuzhang_service"
 _APPEND_ONLY = ("case_steps", "case_evidence", "raised_case_reminders")
