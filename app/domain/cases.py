@@ -11,9 +11,13 @@
 
     registered: edit;  assigned to verified: remind, escalate, add_evidence;  closed: recheck (回头看)
 
-What differs between the kinds stands in one table, :data:`KINDS`. 一单四制, by which major hazards are managed: the
-list is the ledger itself, 交办 is the step ``assign``, 台账 the history of the case, 销号 the step ``close``, and 通报 is
-a level of escalation, which puts the case into a circular.
+What differs between the kinds stands in one table, :data:`KINDS`. 一单四制, by which major hazards are managed:
+
+- 清单: the ledger itself
+- 交办制: the step ``assign``
+- 台账制: the history of the case
+- 销号制: the step ``close``
+- 通报制: a level of escalation, which puts the case into a circular
 """
 
 from collections.abc import Mapping

@@ -155,9 +155,7 @@ async def get_case_history(
     "/cases/{id:uuid}",
     summary="修改台账事项",
     response_model=CaseRead,
-    responses=step_answers(
-        NotFoundError, PreconditionError, WrongStepError, UnknownUnitError, AmbiguousError
-    ),
+    responses=step_answers(NotFoundError, PreconditionError, WrongStepError, UnknownUnitError, AmbiguousError),
 )
 async def edit_case(
     id: CaseId,  # noqa: A002
@@ -216,9 +214,7 @@ async def report_case_done(
     taken: Handling,
 ) -> Response:
     """责任单位报告办理结果;重大隐患须有佐证。是否按期以销号的时刻为准。"""
-    shown, etag = await case_steps.report_case_done(
-        taken.db, id, step, match=match, now=taken.now, caller=taken.caller
-    )
+    shown, etag = await case_steps.report_case_done(taken.db, id, step, match=match, now=taken.now, caller=taken.caller)
     return done(shown, etag=etag)
 
 
@@ -314,7 +310,5 @@ async def add_case_evidence(
     taken: Handling,
 ) -> Response:
     """佐证的标题与存处(网址或档案号),可附 SHA-256;本服务不存放文件。"""
-    shown, etag = await case_steps.add_evidence(
-        taken.db, id, evidence, match=match, now=taken.now, caller=taken.caller
-    )
+    shown, etag = await case_steps.add_evidence(taken.db, id, evidence, match=match, now=taken.now, caller=taken.caller)
     return done(shown, etag=etag)
