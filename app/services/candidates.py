@@ -13,6 +13,7 @@ from sqlalchemy import Date, DateTime, Text, and_, bindparam, case, cast, func, 
 from app.db import Query
 from app.domain.actions import candidate_actions
 from app.domain.cases import CaseKind, CaseState
+from app.domain.deadlines import ObligationStatus
 from app.domain.permissions import Subject
 from app.domain.plan import RuleKind, battle_of, plan_of
 from app.domain.progress import Light
@@ -38,7 +39,8 @@ _PLAN, _BATTLE = bindparam("plan", type_=Text), bindparam("battle", type_=Text)
 
 
 def _lags(light: Any) -> Any:
-    return func.coalesce(light.in_([Light.BEHIND.value, Light.FAR_BEHIND.value]), literal(value=False))
+    lagging = or_(light == Light.BEHIND.value, light == Light.FAR_BEHIND.value)
+    return func.coalesce(lagging, literal(value=False))
 
 
 def _lagging() -> Any:
@@ -59,30 +61,22 @@ def _lagging() -> Any:
 
 def _unreported() -> Any:
     """The units whose newest reports on a task, as many as ``reports``, have not come though they were due."""
-    status = status_at()
-    came = or_(
-        ~status.in_(["overdue", "missed"]), func.coalesce(Obligation.submitted_at <= _AS_OF, literal(value=False))
-    )
     scope = (
         select(Rule.id)
         .join(Plan, Plan.id == Rule.plan_id)
         .where(Plan.code == _PLAN, Rule.kind == RuleKind.REPORTING.value)
     )
     battle = select(Battle.id).where(Battle.code == _BATTLE).scalar_subquery()
-    judged = (
+    submitted = func.coalesce(Obligation.submitted_at <= _AS_OF, literal(value=False))
+    owed = (
         select(
             Obligation.task_id,
             Obligation.unit_id,
+            Obligation.rule_id,
             Obligation.period,
             Obligation.period_start,
-            # How many reports have come since, itself included: 0 for those that have not come running.
-            func.count()
-            .filter(came)
-            .over(
-                partition_by=(Obligation.task_id, Obligation.unit_id, Obligation.rule_id),
-                order_by=Obligation.period_start.desc(),
-            )
-            .label("came"),
+            submitted.label("submitted"),
+            status_at().label("status"),
         )
         .select_from(Obligation)
         .join(
@@ -93,8 +87,26 @@ def _unreported() -> Any:
             Obligation.rule_id.in_(scope),
             Obligation.task_id.is_not(None),
             or_(_BATTLE.is_(None), Obligation.battle_id == battle),
-            status.not_in(["upcoming", "due_soon", "waived"]),
         )
+        .subquery("owed")
+    )
+
+    def is_one_of(*statuses: ObligationStatus) -> Any:
+        return or_(*(owed.c.status == one.value for one in statuses))
+
+    missing = and_(is_one_of(ObligationStatus.OVERDUE, ObligationStatus.MISSED), ~owed.c.submitted)
+    judged = (
+        select(
+            owed.c.task_id,
+            owed.c.unit_id,
+            owed.c.period,
+            # How many reports have come since, itself included: 0 for those that have not come running.
+            func.count()
+            .filter(~missing)
+            .over(partition_by=(owed.c.task_id, owed.c.unit_id, owed.c.rule_id), order_by=owed.c.period_start.desc())
+            .label("came"),
+        )
+        .where(~is_one_of(ObligationStatus.UPCOMING, ObligationStatus.DUE_SOON, ObligationStatus.WAIVED))
         .subquery("judged")
     )
     return (
@@ -113,8 +125,8 @@ def _unreported() -> Any:
 
 def _since() -> Any:
     """Since the end of which month the task of the query around it has lagged; the day itself if only since then."""
-    number = func.generate_series(1, 12).column_valued("number")
-    day = cast(func.make_date(Plan.year, 1, 1) + func.make_interval(0, number), Date) - 1
+    number = func.generate_series(1, 12).table_valued("month", name="number")
+    day = cast(func.make_date(Plan.year, 1, 1) + func.make_interval(0, number.c.month), Date) - 1
     months = (
         select(day.label("day"), func.timezone("Asia/Shanghai", cast(day + 1, DateTime())).label("instant"))
         .select_from(number)
@@ -138,7 +150,9 @@ def _since() -> Any:
 
 def _statement() -> Query:
     lagging, unreported = _lagging(), _unreported()
-    pairs = union(select(lagging), select(unreported.c.task_id, unreported.c.unit_id)).cte("pairs")
+    pairs = union(select(lagging.c.task_id, lagging.c.unit_id), select(unreported.c.task_id, unreported.c.unit_id)).cte(
+        "pairs"
+    )
     standing = standing_of_task().lateral("now")
     light = light_by(standing)
     reports = reports_of_task().lateral("own")
@@ -240,7 +254,7 @@ def _explain(row: Any, since: date | None) -> str:
         own = (
             ""
             if row["deviation"] is None or row["deviation"] >= 0
-            else f",{row['unit_name']}完成进度 {exact(row['percent'])}%,低于序时进度 {exact(-row['deviation'])} 个百分点"
+            else f",{row['unit_name']}完成 {exact(row['percent'])}%,低于序时进度 {exact(-row['deviation'])} 个百分点"
         )
         why.append(f"任务{Light(row['light']).label}{own},自 {since} 起")
     if row["unreported"]:

@@ -159,7 +159,8 @@ def case_event(kind: EventType, case: CaseRead, now: datetime) -> NewEvent:
         plan=case.plan,
         battle=case.battle,
         unit=case.unit.unit,
-        subject=case.id,
+        # Read by asyncpg it is of a type that orjson does not know.
+        subject=UUID(bytes=case.id.bytes),
         data={"task": case.task, "kind": case.kind, "level": case.level, "due_at": due_at},
     )
 

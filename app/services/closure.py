@@ -165,7 +165,8 @@ def _explain(query: ClosureQuery, total: ClosureRow) -> str:
         return f"{span}没有到期的台账事项;未到期 {total.not_due} 件"
     reached = "达到按期 100% 的要求" if rate.numerator == rate.denominator else "未达到按期 100% 的要求"
     return (
-        f"{span}期限已到或已销号的 {rate.denominator} 件中按期销号 {rate.numerator} 件({exact(rate.percent)}%),{reached};"
+        f"{span}期限已到或已销号的 {rate.denominator} 件中按期销号 {rate.numerator} 件"
+        f"({exact(rate.percent)}%),{reached};"
         f"超期销号 {total.closed_late} 件,超期未销号 {total.open_overdue} 件,未到期 {total.not_due} 件"
     )
 

@@ -205,7 +205,7 @@ def standing_of_task(at: Any = None) -> Any:
 
 
 def reports_of_task() -> Any:
-    """A row for each reporting unit of the task of the query around it: its newest certified per cent, and deviation."""
+    """Each reporting unit of the task of the query around it, its newest certified per cent, and its deviation."""
     newest = _newest()
     return select(
         newest.c.unit_id,

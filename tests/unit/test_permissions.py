@@ -18,6 +18,10 @@ from app.domain.permissions import (
     may_file_material,
     may_grant_extension,
     may_grant_waiver,
+    may_handle_case,
+    may_judge_case,
+    may_manage_case,
+    may_register_case,
     may_manage_accounts,
     may_manage_subscription,
     may_manage_webhooks,
@@ -65,6 +69,10 @@ ASKED: dict[str, tuple[Capability, Callable[[Actor, Subject, bool, str | None], 
     "manage_accounts": (Capability.MANAGE_ACCOUNTS, lambda a, *_: may_manage_accounts(a)),
     "manage_webhooks": (Capability.MANAGE_WEBHOOKS, lambda a, *_: may_manage_webhooks(a)),
     "read_self": (Capability.READ_SELF, lambda a, *_: may_read_self(a)),
+    "register_case": (Capability.REGISTER_CASES, lambda a, s, *_: may_register_case(a, s)),
+    "manage_case": (Capability.MANAGE_CASES, lambda a, s, *_: may_manage_case(a, s)),
+    "judge_case": (Capability.MANAGE_CASES, lambda a, s, *_: may_judge_case(a, s)),
+    "handle_case": (Capability.HANDLE_CASES, lambda a, s, *_: may_handle_case(a, s)),
 }
 CERTIFYING = st.sampled_from((None, *UNITS))
 
