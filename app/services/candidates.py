@@ -125,7 +125,7 @@ def _unreported() -> Any:
 
 def _since() -> Any:
     """Since the end of which month the task of the query around it has lagged; the day itself if only since then."""
-    number = func.generate_series(1, 12).table_valued("month", name="number")
+    number = func.generate_series(1, 12).table_valued("month").render_derived(name="number")
     day = cast(func.make_date(Plan.year, 1, 1) + func.make_interval(0, number.c.month), Date) - 1
     months = (
         select(day.label("day"), func.timezone("Asia/Shanghai", cast(day + 1, DateTime())).label("instant"))
