@@ -180,7 +180,7 @@ async def fill_ledger(db: Database, reader: Reader) -> int:
     # What was just reported is seen in this transaction alone.
     within = Reader(db, reader.fragments)
     for said, day, steps in _LIVES:
-        about = {**said, "plan": PLAN, "battle": f"{PLAN}-{said['battle']}"}
+        about: dict[str, Any] = {**said, "plan": PLAN, "battle": f"{PLAN}-{said['battle']}"}
         await _live(db, within, CaseCreate(**about, description="演示数据,并非真实事项。"), day, steps)
     return len(_LIVES) + await _orders(db, within)
 
