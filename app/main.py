@@ -25,6 +25,7 @@ from app.routers import (
     audit,
     battles,
     calendar_subscriptions,
+    cases,
     changes,
     deadlines,
     docs,
@@ -87,6 +88,7 @@ ROUTES = (
     changes,
     webhooks,
     calendar_subscriptions,
+    cases,
 )
 
 

@@ -36,6 +36,7 @@ from app.services.reports import Report
 from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
 from app.services.submissions import refuse, take
+from seed.demo_ledger import fill_ledger
 
 __all__ = ["DemoError", "DemoReport", "fill_demo"]
 
@@ -71,6 +72,7 @@ class DemoReport:
     waived: int = 0
     scheduled: int = 0
     materials: int = 0
+    cases: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ async def fill_demo(writes: Database, reader: Reader) -> DemoReport:
         events = sorted(happened, key=lambda event: event.at)
         for event in events:
             await event.do(event.at)
+        report.cases = await fill_ledger(db, reader)
     return report
 
 

@@ -11,6 +11,8 @@ disabled, reporting what is waived.
 from collections.abc import Iterable
 from datetime import date, datetime
 
+from app.domain.cases import KINDS, CaseAction, CaseKind, CaseState
+from app.domain.cases import allowed as allowed_of_case
 from app.domain.deadlines import Facts
 from app.domain.events import WebhookState
 from app.domain.periods import Period
@@ -20,6 +22,10 @@ from app.domain.permissions import (
     may_file_material,
     may_grant_extension,
     may_grant_waiver,
+    may_handle_case,
+    may_judge_case,
+    may_manage_case,
+    may_register_case,
     may_report,
     may_return,
     may_set_schedule,
@@ -31,6 +37,7 @@ from app.domain.workflow import SubmissionAction, SubmissionState, allowed
 __all__ = [
     "AccountAction",
     "CalendarSubscriptionAction",
+    "CandidateAction",
     "DeliveryAction",
     "FormAction",
     "KeyAction",
@@ -39,9 +46,13 @@ __all__ = [
     "WebhookAction",
     "account_actions",
     "calendar_subscription_actions",
+    "candidate_actions",
+    "case_actions",
     "delivery_actions",
     "form_item_actions",
     "key_actions",
+    "may_register_kind",
+    "may_take_case_step",
     "obligation_actions",
     "obligation_rights",
     "schedule_actions",
@@ -110,6 +121,12 @@ class DeliveryAction(Labelled):
     REDELIVER = "redeliver", "重送"
 
 
+class CandidateAction(Labelled):
+    """What can be done about a task that lags."""
+
+    REGISTER = "register", "登记督办单"
+
+
 def submission_actions(
     actor: Actor, state: SubmissionState, subject: Subject, certifying_units: Iterable[str]
 ) -> tuple[SubmissionAction, ...]:
@@ -168,6 +185,50 @@ def form_item_actions(
 def schedule_actions(actor: Actor, subject: Subject) -> tuple[ScheduleAction, ...]:
     """What can be done with the schedule of a unit that reports on the task."""
     return (ScheduleAction.SET,) if may_set_schedule(actor, subject) else ()
+
+
+def may_register_kind(actor: Actor, subject: Subject, kind: CaseKind) -> bool:
+    """Whether somebody may register a case of this kind."""
+    may = may_manage_case if KINDS[kind].managers_only else may_register_case
+    return may(actor, subject)
+
+
+def may_take_case_step(actor: Actor, subject: Subject, kind: CaseKind, action: CaseAction, registered_by: str) -> bool:
+    """Whether the rules allow somebody a step of a case, whatever its state.
+
+    A unit mends what it has registered itself, and not what was found about it.
+    """
+    match action:
+        case CaseAction.REGISTER:
+            return may_register_kind(actor, subject, kind)
+        case CaseAction.EDIT:
+            own = registered_by == actor.id and may_register_kind(actor, subject, kind)
+            return own or may_manage_case(actor, subject)
+        case CaseAction.ASSIGN | CaseAction.REMIND | CaseAction.ESCALATE | CaseAction.REOPEN:
+            return may_manage_case(actor, subject)
+        case CaseAction.VERIFY | CaseAction.RETURN | CaseAction.CLOSE | CaseAction.RECHECK:
+            return may_judge_case(actor, subject)
+        case CaseAction.RECEIVE | CaseAction.START | CaseAction.REPORT_DONE | CaseAction.ADD_EVIDENCE:
+            return may_handle_case(actor, subject)
+
+
+def case_actions(
+    actor: Actor, subject: Subject, kind: CaseKind, state: CaseState, *, level: int, registered_by: str
+) -> tuple[CaseAction, ...]:
+    """What can be done with a case; one at the highest level cannot be escalated."""
+    highest = level >= len(KINDS[kind].levels)
+    return tuple(
+        action
+        for action in allowed_of_case(state)
+        if not (highest and action is CaseAction.ESCALATE)
+        and may_take_case_step(actor, subject, kind, action, registered_by)
+    )
+
+
+def candidate_actions(actor: Actor, subject: Subject, *, has_order: bool) -> tuple[CandidateAction, ...]:
+    """What can be done about a task that lags: where an order is open, nothing."""
+    may = not has_order and may_register_kind(actor, subject, CaseKind.SUPERVISION_ORDER)
+    return (CandidateAction.REGISTER,) if may else ()
 
 
 # What follows is shown to nobody but whoever may do all of it: administrators, or its owner.
