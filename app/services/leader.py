@@ -68,7 +68,9 @@ class Leader:
                 placed = await place(session, most=_AT_ONCE)
                 if loop.time() - tended >= _BETWEEN_TENDINGS:
                     tended = loop.time()
-                    await remind(session, self._clock())
+                    async for _ in remind(session, self._clock()):
+                        # The first pass over a province takes a minute: the stream does not stand still for it.
+                        await place(session, most=_AT_ONCE)
                     await remind_of_cases(session, self._clock())
                     await self._dispatcher.forget()
                     await forget_expired(session, now=self._clock())

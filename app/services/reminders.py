@@ -8,6 +8,7 @@ when the service first ran raises nothing.
 The conditions are those of :func:`app.domain.deadlines.judge`.
 """
 
+from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -115,21 +116,21 @@ _BATCH = 5000
 _LONGEST_AHEAD = timedelta(days=400)
 
 
-async def remind(db: Database, now: datetime, *, batch: int = _BATCH) -> int:
-    """Raise whatever has come about by ``now``; returns how many events that are."""
-    raised = 0
+async def remind(db: Database, now: datetime, *, batch: int = _BATCH) -> AsyncGenerator[int]:
+    """Raise whatever has come about by ``now``, batch by batch; yields how many events each is."""
     reached: datetime | None = await db.fetch_value(_REACHED)
     if reached is None:
-        raised += await _raise(db, Reminder.DUE_SOON, now - _LONGEST_AHEAD, now, now=now, batch=batch)
+        async for raised in _raise(db, Reminder.DUE_SOON, now - _LONGEST_AHEAD, now, now=now, batch=batch):
+            yield raised
         await db.fetch(_REACH, reached=now)
-        return raised
+        return
     while reached < now:
         until = min(reached + _SLICE, now)
         for kind in _RAISE:
-            raised += await _raise(db, kind, reached, until, now=now, batch=batch)
+            async for raised in _raise(db, kind, reached, until, now=now, batch=batch):
+                yield raised
         await db.fetch(_REACH, reached=until)
         reached = until
-    return raised
 
 
 async def remind_of_extended(db: Database, now: datetime, **scope: Any) -> int:
@@ -141,12 +142,10 @@ async def remind_of_extended(db: Database, now: datetime, **scope: Any) -> int:
     return raised
 
 
-async def _raise(db: Database, kind: Reminder, start: datetime, end: datetime, *, now: datetime, batch: int) -> int:
-    total = 0
-    while True:
-        raised: int = await db.fetch_value(
-            _RAISE[kind], kind=kind.value, now=now, most=batch, **{"from": start, "to": end}
-        )
-        total += raised
-        if raised < batch:
-            return total
+async def _raise(
+    db: Database, kind: Reminder, start: datetime, end: datetime, *, now: datetime, batch: int
+) -> AsyncGenerator[int]:
+    raised = batch
+    while raised == batch:
+        raised = await db.fetch_value(_RAISE[kind], kind=kind.value, now=now, most=batch, **{"from": start, "to": end})
+        yield raised
