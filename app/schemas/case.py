@@ -155,6 +155,9 @@ class CaseQuery(ListQuery):
     task: TaskCode | None = Field(default=None, description="只要该任务的")
     unit: UnitFilter | None = Field(default=None, description="承办的责任单位:编码,或文件中印出的任一名称")
     kind: CaseKind | None = Field(default=None, description="只要该种类的")
+    source_ref: Short | None = Field(
+        default=None, description="只要来源恰为此的,如一轮巡查的", examples=["第二季度巡查"]
+    )
     state: CaseState | None = Field(default=None, description="只要处于该状态的")
     open: bool | None = Field(default=None, description="true 未销号的,false 已销号的")
     overdue: bool | None = Field(default=None, description="true 已过期限而未销号的,false 其余的")

@@ -488,6 +488,8 @@ async def test_lists_are_filtered_and_paged(clone: Clone) -> None:
         assert await found(kind="major_hazard") == [hazard, new]
         assert await found(unit="县农业农村局", plan=PLAN) == [new]
         assert await found(battle=BATTLE, state="working") == [hazard]
+        assert await found(source_ref="第二季度巡查", kind="risk_file") == [wide]
+        assert await found(source_ref="第二季度") == []
         assert await found(open=True) == [hazard, new, wide]
         assert await found(open=False) == [finding]
         assert await found(level=2) == [hazard]
