@@ -586,6 +586,11 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "waivers": ("INSERT", "SELECT"),
     "webhook_deliveries": ("DELETE", "INSERT", "SELECT", "UPDATE"),
     "webhooks": ("DELETE", "INSERT", "SELECT", "UPDATE"),
+    "appeals": ("INSERT", "SELECT", "UPDATE"),
+    "assessment_schemes": ("INSERT", "SELECT"),
+    "assessments": ("INSERT", "SELECT"),
+    "faults": ("INSERT", "SELECT", "UPDATE"),
+    "marks": ("INSERT", "SELECT"),
 }
 
 
