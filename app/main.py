@@ -22,12 +22,14 @@ from app.routers import (
     accounts,
     agenda,
     anomalies,
+    assessments,
     audit,
     battles,
     calendar_subscriptions,
     changes,
     deadlines,
     docs,
+    faults,
     files,
     health,
     materials,
@@ -87,6 +89,8 @@ ROUTES = (
     changes,
     webhooks,
     calendar_subscriptions,
+    assessments,
+    faults,
 )
 
 

@@ -58,6 +58,8 @@ TAGS: list[dict[str, Any]] = [
     },
     {"name": "webhooks", "description": "Webhook:事件发生后主动送往别的系统,签名,至少一次,同一单位的按先后。"},
     {"name": "health", "description": "运行状况与监控指标。"},
+    {"name": "assessments", "description": "考核:办法、评分、试算、定案、申诉;每项得分都带着算式、数据与依据。"},
+    {"name": "faults", "description": "过错:错报、瞒报和重大不良影响,登记、申辩、认定;只有认定的计入考核。"},
 ]
 
 DESCRIPTION = """县级政府年度计划(“六仗”)的工作服务:承诺了什么、由谁牵头、要达到什么数值、依据原文哪一处。

@@ -13,9 +13,12 @@ from datetime import date, datetime
 
 from app.domain.deadlines import Facts
 from app.domain.events import WebhookState
+from app.domain.hearing import APPEAL_STEPS, AppealAction, AppealState, FaultAction, FaultState, fault_steps
 from app.domain.periods import Period
 from app.domain.permissions import (
     Subject,
+    may_answer_assessment,
+    may_assess,
     may_certify,
     may_file_material,
     may_grant_extension,
@@ -30,6 +33,7 @@ from app.domain.workflow import SubmissionAction, SubmissionState, allowed
 
 __all__ = [
     "AccountAction",
+    "AssessmentAction",
     "CalendarSubscriptionAction",
     "DeliveryAction",
     "FormAction",
@@ -38,8 +42,11 @@ __all__ = [
     "ScheduleAction",
     "WebhookAction",
     "account_actions",
+    "appeal_actions",
+    "assessment_actions",
     "calendar_subscription_actions",
     "delivery_actions",
+    "fault_actions",
     "form_item_actions",
     "key_actions",
     "obligation_actions",
@@ -110,6 +117,12 @@ class DeliveryAction(Labelled):
     REDELIVER = "redeliver", "重送"
 
 
+class AssessmentAction(Labelled):
+    """What can be done about a result that was settled."""
+
+    APPEAL = "appeal", "申诉"
+
+
 def submission_actions(
     actor: Actor, state: SubmissionState, subject: Subject, certifying_units: Iterable[str]
 ) -> tuple[SubmissionAction, ...]:
@@ -168,6 +181,31 @@ def form_item_actions(
 def schedule_actions(actor: Actor, subject: Subject) -> tuple[ScheduleAction, ...]:
     """What can be done with the schedule of a unit that reports on the task."""
     return (ScheduleAction.SET,) if may_set_schedule(actor, subject) else ()
+
+
+def fault_actions(
+    actor: Actor, state: FaultState, subject: Subject, *, answer_time_over: bool
+) -> tuple[FaultAction, ...]:
+    """The steps of a fault that was entered against a unit."""
+
+    def may_take(action: FaultAction) -> bool:
+        may = may_answer_assessment if action is FaultAction.ANSWER else may_assess
+        return may(actor, subject)
+
+    return tuple(step for step in fault_steps(state, answer_time_over=answer_time_over) if may_take(step))
+
+
+def assessment_actions(
+    actor: Actor, subject: Subject, *, current: bool, appealed: bool
+) -> tuple[AssessmentAction, ...]:
+    """What can be done about a result: one appeal against the one in force."""
+    may = current and not appealed and may_answer_assessment(actor, subject)
+    return (AssessmentAction.APPEAL,) if may else ()
+
+
+def appeal_actions(actor: Actor, state: AppealState, subject: Subject, *, settled_by: str) -> tuple[AppealAction, ...]:
+    """The steps of an appeal; not for whoever settled the result."""
+    return APPEAL_STEPS[state] if actor.id != settled_by and may_assess(actor, subject) else ()
 
 
 # What follows is shown to nobody but whoever may do all of it: administrators, or its owner.

@@ -9,7 +9,7 @@ decimals of the scheme. So whoever has the answer can work the total out by hand
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from typing import Final
 from app.domain.plan import Labelled
 
 __all__ = [
+    "COSTLY",
     "DEFAULT_SCHEME",
     "DEFAULT_SCHEME_NOTE",
     "MARKABLE",
@@ -38,7 +39,11 @@ __all__ = [
 SOURCES: Final = "附件6/三/(五)"
 """Where the document lays all of it down."""
 
-DEFAULT_SCHEME_NOTE: Final = "附件6三(五)只列出五个方面、四种过错和两个等次,没有权重、分值和分数线:所列各数为本系统的默认办法,由县里另定后以新版本为准。"
+DEFAULT_SCHEME_NOTE: Final = (
+    "附件6三(五)只列出五个方面、四种过错和两个等次,没有权重、分值和分数线:"
+    "所列各数为本系统的默认办法,由县里另定后以新版本为准。"
+)
+"""What goes with :data:`DEFAULT_SCHEME`, so that nobody takes its numbers for the document's."""
 
 
 class Aspect(Labelled):
@@ -235,7 +240,8 @@ def score(scheme: Scheme, facts: Facts) -> Score:
     if counted:
         total = min(Decimal(100), max(Decimal(0), sum((line.points or Decimal(0) for line in lines), Decimal(0))))
     grade = _grade(scheme, total, capped=bool(caps))
-    return Score(lines, total, grade, caps, _explain(scheme, facts, lines, total, grade, caps))
+    scored = Score(lines, total, grade, caps, "")
+    return replace(scored, explanation=_explain(scheme, facts, scored))
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,10 +348,9 @@ def _grade(scheme: Scheme, total: Decimal | None, *, capped: bool) -> Grade:
     return Grade.EXCELLENT if total >= scheme.excellent_from and not capped else Grade.QUALIFIED
 
 
-def _explain(
-    scheme: Scheme, facts: Facts, lines: Sequence[Line], total: Decimal | None, grade: Grade, caps: Sequence[Cap]
-) -> str:
+def _explain(scheme: Scheme, facts: Facts, scored: Score) -> str:
     """The whole in one Chinese sentence."""
+    lines, total, grade = scored.lines, scored.total, scored.grade
     said = "没有可以计分的方面" if total is None else f"总分 {_shown(total)}"
     if total is not None:
         gained = sum((line.points for line in lines if line.points and line.points > 0), Decimal(0))
@@ -355,7 +360,7 @@ def _explain(
     if grade is Grade.UNDETERMINED and total is not None:
         said += f":未达合格线 {_shown(scheme.qualified_from)} 分,原文没有不合格一档,由县里确定"
     left_out = [line.item.label for line in lines if line.points is None]
-    parts = [said, *(cap.explanation for cap in caps)]
+    parts = [said, *(cap.explanation for cap in scored.capped_by)]
     if left_out:
         parts.append(f"{'、'.join(left_out)}没有依据,不计入")
     if facts.pending:
