@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from app.deps import guard_of
+from app.deps import Changing, guard_of
 from app.domain.permissions import Capability
 from app.domain.plan import Labelled
 from app.errors import (
@@ -181,6 +181,7 @@ def install_openapi(app: FastAPI, routers: Iterable[APIRouter]) -> None:
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     capabilities = {operation_id(route): capability_of(route) for route in routes}
     bare = {name for name, capability in capabilities.items() if capability is None} - OPEN - OPEN_TO_SOME
+    changing = {operation_id(route) for route in routes if isinstance(guard_of(route.dependant), Changing)}
     if bare:
         raise RuntimeError(f"guarded by nothing: {', '.join(sorted(bare))}")
 
@@ -199,9 +200,9 @@ def install_openapi(app: FastAPI, routers: Iterable[APIRouter]) -> None:
             schema["components"]["securitySchemes"] = SECURITY_SCHEMES
             schema["webhooks"] = WEBHOOKS
             for path, operations in schema["paths"].items():
-                for method, operation in operations.items():
+                for operation in operations.values():
                     _protect(operation, capabilities[operation["operationId"]])
-                    if method != "get":
+                    if operation["operationId"] in changing:
                         _make_repeatable(operation)
                     if "{" in path:
                         # With a slash encoded in it, it leads nowhere.

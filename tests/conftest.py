@@ -85,6 +85,7 @@ async def make_keys(url: str) -> None:
         for unit in ("431228-jyj", "431228-nyncj"):
             KEYS[unit] = await make_key(db, "另一认定单位", [f"certifier:{unit}", "auditor"])
         KEYS["certifier"] = await make_key(db, "统计局", ["certifier:431228-tjj", "auditor"])
+        KEYS["reviewer"] = await make_key(db, "复核", ["supervisor"])
 
 
 KEYS: dict[str, str] = {}
@@ -93,6 +94,8 @@ KEYS: dict[str, str] = {}
 def key_for(path: str) -> str:
     """The key for an operation."""
     judging = path.endswith(("/certify", "/return", "/certifications"))
+    if "/appeals/" in path and path.endswith("/decide"):
+        return KEYS["reviewer"]
     return KEYS["certifier" if judging else "everything"]
 
 

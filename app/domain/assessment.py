@@ -258,20 +258,26 @@ class _Part:
 def _part(scheme: Scheme, facts: Facts, aspect: Aspect) -> _Part:
     mark = facts.marks.get(aspect) if aspect in MARKABLE else None
     if mark is not None:
-        why = f"{mark.by}评 {_shown(mark.value)} 分,理由:{mark.reason}"
-        return _Part(Fraction(mark.value) / 100, "评分 ÷ 100", {"mark": mark.value}, why, mark)
+        why = f"{mark.by}评 {_shown(mark.value)} 分,理由:{mark.reason.rstrip('。;')}"
+        return _Part(Fraction(mark.value) / 100, "评分(mark) ÷ 100", {"mark": mark.value}, why, mark)
     match aspect:
         case Aspect.DISPATCH:
-            inputs, formula = {"on_time": facts.on_time, "due": facts.due}, "按时报出 ÷ 已到期的应报"
+            inputs, formula = {"on_time": facts.on_time, "due": facts.due}, "按时报出(on_time) ÷ 已到期的应报(due)"
             return _share(inputs, formula, f"到期应报 {facts.due} 条,按时 {facts.on_time} 条", "没有到期的应报")
         case Aspect.QUALITY:
-            inputs, formula = {"clean": facts.clean, "certified": facts.certified}, "一次认定的进度 ÷ 已认定的进度"
+            inputs, formula = (
+                {"clean": facts.clean, "certified": facts.certified},
+                "一次认定的进度(clean) ÷ 已认定的进度(certified)",
+            )
             why = f"已认定 {facts.certified} 份,其中未经退回和更正 {facts.clean} 份"
             return _share(inputs, formula, why, "没有已认定的进度,也没有评分")
         case Aspect.UPKEEP:
-            return _Part(None, "评分 ÷ 100", {}, "没有评分")
+            return _Part(None, "评分(mark) ÷ 100", {}, "没有评分")
         case Aspect.EXPERIENCE:
-            inputs, formula = {"sent": facts.texts_sent, "due": facts.texts_due}, "已报送的材料 ÷ 已到期的应报材料"
+            inputs, formula = (
+                {"sent": facts.texts_sent, "due": facts.texts_due},
+                "已报送的材料(sent) ÷ 已到期的应报材料(due)",
+            )
             why = f"到期应报材料 {facts.texts_due} 篇,报送 {facts.texts_sent} 篇"
             return _share(inputs, formula, why, "没有到期的应报材料")
         case Aspect.COMPLETION:
@@ -290,7 +296,10 @@ def _completion(scheme: Scheme, facts: Facts) -> _Part:
         "mean_percent": facts.mean_percent,
         "completed_share": scheme.completed_share,
     }
-    formula = "(已完成任务 ÷ 牵头任务 × 所占比例 + 平均完成百分比 ÷ 100 × (100 - 所占比例)) ÷ 100"
+    formula = (
+        "[已完成任务(completed) ÷ 牵头任务(tasks) × 所占比例(completed_share)"
+        " + 平均完成百分比(mean_percent) ÷ 100 × (100 - 所占比例)] ÷ 100"
+    )
     if not facts.tasks:
         return _Part(None, formula, inputs, "没有牵头任务")
     share = Fraction(scheme.completed_share) / 100
@@ -301,7 +310,7 @@ def _completion(scheme: Scheme, facts: Facts) -> _Part:
 
 def _aspect_line(scheme: Scheme, aspect: Aspect, part: _Part, counted: Decimal) -> Line:
     weight = scheme.weights[aspect]
-    formula = f"{part.formula} × 权重 × 100 ÷ 计入各方面的权重合计"
+    formula = f"{part.formula} × 权重(weight) × 100 ÷ 计入各方面的权重合计(counted_weights)"
     if part.ratio is None or not counted:
         why = f"{aspect.label}:{part.why},不计入,其余各方面的权重按比例放大"
         return Line(aspect, formula, part.inputs, None, why, weight)
@@ -320,11 +329,11 @@ def _fault_line(scheme: Scheme, kind: FaultKind, count: int) -> Line:
     taken = each * count if limit is None else min(limit, each * count)
     points = -_rounded(Fraction(taken), scheme.decimals)
     inputs: dict[str, Decimal | int] = {"count": count, "points_each": each}
-    formula = "次数 × 每次扣分"
+    formula = "次数(count) × 每次扣分(points_each)"
     within = ""
     if limit is not None:
         inputs["limit"] = limit
-        formula = "取次数 × 每次扣分与扣分上限中较小的"
+        formula = "次数(count) × 每次扣分(points_each),至多扣分上限(limit)"
         within = f"(至多 {_shown(limit)} 分)"
     why = f"{kind.label} {count} 次,每次扣 {_shown(each)} 分{within},扣 {_shown(abs(points))} 分"
     # No minus before a nought.

@@ -123,7 +123,8 @@ async def preview_assessments(
 ) -> Response:
     """各牵头单位此刻或某时刻的得分,每项都带算式、数据和依据,照着可以用手重算;什么也不保存。
 
-    给出 scheme 则换一版办法试算。尚未认定的过错不计入,答复写明有几起。"""
+    给出 scheme 则换一版办法试算。尚未认定的过错不计入,答复写明有几起。
+    """
     shown = await assessments.preview(taken.reader, taken.query, taken.known, now=taken.now, caller=taken.caller)
     return answer(shown)
 
@@ -139,35 +140,6 @@ async def preview_assessments_with(
 ) -> PreviewRead:
     """参数写在请求体中,不必先制定办法;什么也不保存、什么也不改变。"""
     return await assessments.preview_with(taken.reader, request, now=taken.now, caller=taken.caller)
-
-
-@router.post(
-    "/assessments",
-    summary="考核定案",
-    status_code=201,
-    responses=write_answers(*_NAMED, ConflictError),
-)
-async def create_assessments(request: AssessmentCreate, taken: Assessing) -> FrozenRead:
-    """把全部牵头单位(或一个单位)的结果定下来,此后不变。年度结束之前的为中期结果,可再定;年度结果只能经申诉成立另出一版。有尚未认定的过错时不能定案。"""
-    found = await assessments.freeze(taken.db, taken.reader, request, now=taken.now, caller=taken.caller)
-    return await assessment_reads.settled(taken.db, found, now=taken.now, caller=taken.caller)
-
-
-@router.get(
-    "/assessments",
-    summary="考核结果列表",
-    response_model=AssessmentPage,
-    responses=read_answers(InvalidCursorError, UnknownUnitError, AmbiguousError),
-    openapi_extra=query_parameters(AssessmentQuery),
-)
-async def list_assessments(
-    taken: Annotated[Reading[AssessmentQuery], reading(AssessmentQuery, Capability.READ_PROGRESS)],
-) -> Response:
-    """按方案、仗、单位、年度、等次列出已定案的结果;as_of 为当时的情形。"""
-    found = await assessment_reads.list_assessments(
-        taken.reader, taken.query, taken.known, now=taken.now, caller=taken.caller
-    )
-    return answer(found)
 
 
 @router.get(
@@ -228,3 +200,32 @@ async def decide_appeal(
 ) -> AppealRead:
     """须由定案之外的另一人复核。申诉成立的,报送与进度仍截至原定案的时刻,评分与过错认定按此刻,重新计算出新一版;原结果保留。"""
     return await appeals.decide_appeal(taken.db, id, request, now=taken.now, caller=taken.caller)
+
+
+@router.post(
+    "/assessments",
+    summary="考核定案",
+    status_code=201,
+    responses=write_answers(*_NAMED, ConflictError),
+)
+async def create_assessments(request: AssessmentCreate, taken: Assessing) -> FrozenRead:
+    """把全部牵头单位(或一个单位)的结果定下来,此后不变。年度结束之前的为中期结果,可再定;年度结果只能经申诉成立另出一版,有尚未认定的过错时不能定。"""
+    found = await assessments.freeze(taken.db, taken.reader, request, now=taken.now, caller=taken.caller)
+    return await assessment_reads.settled(taken.db, found, now=taken.now, caller=taken.caller)
+
+
+@router.get(
+    "/assessments",
+    summary="考核结果列表",
+    response_model=AssessmentPage,
+    responses=read_answers(InvalidCursorError, UnknownUnitError, AmbiguousError),
+    openapi_extra=query_parameters(AssessmentQuery),
+)
+async def list_assessments(
+    taken: Annotated[Reading[AssessmentQuery], reading(AssessmentQuery, Capability.READ_PROGRESS)],
+) -> Response:
+    """按方案、仗、单位、年度、等次列出已定案的结果;as_of 为当时的情形。"""
+    found = await assessment_reads.list_assessments(
+        taken.reader, taken.query, taken.known, now=taken.now, caller=taken.caller
+    )
+    return answer(found)

@@ -86,5 +86,6 @@ async def decide_fault(
 ) -> FaultRead:
     """认定(upheld)、不予认定(dismissed),或撤销先前的认定(withdrawn);只有认定的计入考核。
 
-    单位没有申辩的,申辩期限过后才能认定。"""
+    单位没有申辩的,申辩期限过后才能认定。
+    """
     return await faults.decide(taken.db, id, request, now=taken.now, caller=taken.caller)

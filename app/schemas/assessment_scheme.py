@@ -83,10 +83,10 @@ class FaultCaps(BaseModel):
 
     model_config = _STRICT
 
-    late: Hundred | None = Field(description="迟报至多扣分;null 为不设上限", examples=[10])
-    missed: Hundred | None = Field(description="漏报至多扣分;null 为不设上限", examples=[20])
-    erroneous: Hundred | None = Field(description="错报至多扣分;null 为不设上限", examples=[20])
-    concealed: Hundred | None = Field(description="瞒报至多扣分;null 为不设上限", examples=[None])
+    late: Hundred | None = Field(default=None, description="迟报至多扣分;null 为不设上限", examples=[10])
+    missed: Hundred | None = Field(default=None, description="漏报至多扣分;null 为不设上限", examples=[20])
+    erroneous: Hundred | None = Field(default=None, description="错报至多扣分;null 为不设上限", examples=[20])
+    concealed: Hundred | None = Field(default=None, description="瞒报至多扣分;null 为不设上限", examples=[None])
 
 
 class SchemeParameters(BaseModel):

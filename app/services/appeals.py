@@ -169,8 +169,11 @@ async def decide_appeal(
     before = {"state": row["state"]}
     act = Act(AuditAction.APPEAL_DECIDE, str(identity), row["plan"], row["unit"], before=before, after=after)
     await record(db, caller, [act], now=now)
+    # An id that asyncpg read is of a type of its own.
     where = {"plan": row["plan"], "battle": row["battle"], "unit": row["unit"]}
-    event = NewEvent(EventType.APPEAL_DECIDED, at=now, **where, subject=identity, data={"kind": request.decision})
+    event = NewEvent(
+        EventType.APPEAL_DECIDED, at=now, **where, subject=UUID(int=identity.int), data={"kind": request.decision}
+    )
     await emit(db, [event])
     return _appeal(await db.fetch_row(_BY_ID, id=identity, as_of=now), caller, past=False)
 
@@ -219,13 +222,13 @@ def _appeal(row: Any, caller: Caller, *, past: bool) -> AppealRead:
     after = {
         AppealState.FILED: "等候定案之外的另一人复核",
         AppealState.UPHELD: "已另出一版结果,原结果保留",
-        AppealState.REJECTED: "维持原结果",
+        AppealState.REJECTED: "结果不变",
     }[state]
     return AppealRead.model_validate(
         {
             **{name: row[name] for name in names},
             "unit": UnitRef(unit=row["unit"], name=row["unit_name"]),
-            "explanation": f"{row['unit_name']}对考核结果第 {row['revision']} 版的申诉{state.label},{after}",
+            "explanation": f"{row['unit_name']}对考核结果第 {row['revision']} 版的申诉:{state.label},{after}",
             "allowed_actions": list(offered),
         }
     )

@@ -149,7 +149,7 @@ async def freeze(
         UnknownUnitError, AmbiguousError: the unit means none or several, or the battle must be named.
         ForbiddenError: the plan is not one that the caller supervises.
         InvalidRequestError: the instant lies ahead.
-        ConflictError: a unit's result of the year is settled, or a fault of it is not decided.
+        ConflictError: a unit's result of the year is settled, or is to be, and a fault of it is not decided.
     """
     if not may_assess(caller.actor, Subject(request.plan)):
         raise forbidden(caller.actor, Capability.ASSESS, request.plan)
@@ -178,7 +178,7 @@ async def settle(
     """Keep what units come to as their newest revision; returns the ids. Marks and decisions are those of ``now``.
 
     Raises:
-        ConflictError: a fault is not decided; or, unless it is done ``anew``, the year is settled.
+        ConflictError: of a year that is over, a fault is not decided; or it is settled, unless it is done ``anew``.
         InvalidRequestError: no unit leads a task of the battle.
     """
     units = await facts_of_units(db, scope, unit=unit, as_of=as_of, judged_at=now)
@@ -190,10 +190,10 @@ async def settle(
     settled = [one.name for one in units if one.key in standing and not standing[one.key]["interim"]]
     if settled and not anew:
         raise ConflictError(f"{'、'.join(settled)} {scope.year} 年度的考核已经定案,只能经申诉成立另出一版")
-    undecided = [one.name for one in units if one.facts.pending]
-    if undecided:
-        raise ConflictError(f"{'、'.join(undecided)}有已登记而尚未认定的过错,须先认定或不予认定")
     interim = as_of < scope.year_ends
+    undecided = [one.name for one in units if one.facts.pending]
+    if undecided and not interim:
+        raise ConflictError(f"{'、'.join(undecided)}有已登记而尚未认定的过错,须先认定或不予认定")
     results: list[dict[str, Any]] = []
     for one in units:
         result = _result(one, scope, scheme, as_of, now)

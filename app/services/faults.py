@@ -297,9 +297,16 @@ async def _stepped(
 
 
 def _event(kind: EventType, row: Any, now: datetime) -> NewEvent:
+    # An id that asyncpg read is of a type of its own.
     data = {"task": row["task"], "period": row["period"], "kind": row["kind"], "due_at": row["answer_due_at"]}
     return NewEvent(
-        kind, at=now, plan=row["plan"], battle=row["battle"], unit=row["unit"], subject=row["id"], data=data
+        kind,
+        at=now,
+        plan=row["plan"],
+        battle=row["battle"],
+        unit=row["unit"],
+        subject=UUID(int=row["id"].int),
+        data=data,
     )
 
 
@@ -337,4 +344,4 @@ def _explain(row: Any, state: FaultState) -> str:
         FaultState.RECORDED: f"申辩期限为 {row['answer_due_at'].astimezone(SHANGHAI):%Y-%m-%d %H:%M},尚不计入",
         FaultState.ANSWERED: "等候认定,尚不计入",
     }.get(state, "不计入考核")
-    return f"{row['unit_name']}{about}的{kind.label}{state.label},{counts}"
+    return f"{row['unit_name']}{about and about + ' '}的{kind.label}{state.label},{counts}"

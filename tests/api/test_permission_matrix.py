@@ -20,6 +20,8 @@ from app.domain.permissions import (
     Capability,
     Subject,
     has_capability,
+    may_answer_assessment,
+    may_assess,
     may_certify,
     may_file_material,
     may_grant_extension,
@@ -39,6 +41,7 @@ from app.domain.permissions import (
 from app.domain.roles import ANONYMOUS, Actor, Role, parse_grant
 from app.main import create_app
 from app.openapi import OPEN, OPEN_TO_SOME
+from app.schemas.assessment_scheme import EXAMPLE as SCHEME
 from app.settings import Settings
 from tests.conftest import KEYS, Clone, make_key, serving
 
@@ -49,6 +52,9 @@ AHEAD = "2023-12"
 NOW = datetime(2023, 6, 10, 9, 0, tzinfo=SHANGHAI)
 WEBHOOKS: dict[str, Any] = {"webhook_targets": "hooks.example", "webhook_key": "k" * 32}
 SAID = {"stage": "in_progress", "percent_complete": 40}
+
+NEW_SCHEME = {"plan": PLAN, "effective_on": "2030-01-01", "parameters": SCHEME, "note": "试行"}
+NEW_FAULT = {"plan": PLAN, "kind": "erroneous", "description": "不实", "evidence": "核查记录"}
 
 HOLDERS: dict[str, list[str]] = {
     "nobody": [],
@@ -83,6 +89,7 @@ class Hall:
     key_id: str
     webhook: str
     subscriptions: dict[str, str]
+    assessed: dict[str, dict[str, str]]
 
     async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = (
@@ -144,7 +151,33 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                 headers = {"Authorization": f"Bearer {keys.get(who) or KEYS[who]}"}
                 made = await client.post("/api/v1/calendar-subscriptions", json={"name": "手机"}, headers=headers)
                 subscriptions[unit] = made.json()["token_id"]
-            yield Hall(client, keys, ids, drafts, account, key.json()["key_id"], hooked.json()["id"], subscriptions)
+            yield Hall(
+                *(client, keys, ids, drafts, account, key.json()["key_id"], hooked.json()["id"], subscriptions),
+                await assessed(client, everything),
+            )
+
+
+async def assessed(client: httpx.AsyncClient, headers: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Of each unit a result, an appeal against it and a fault; and a scheme."""
+
+    async def made(path: str, body: Any) -> Any:
+        answer = await client.post(f"/api/v1{path}", json=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    found: dict[str, dict[str, str]] = {}
+    scheme = await made("/assessment-schemes", NEW_SCHEME)
+    for unit in TASKS:
+        (result,) = (await made("/assessments", {"plan": PLAN, "unit": unit}))["items"]
+        appeal = await made(f"/assessments/{result['id']}/appeals", {"text": "不服"})
+        fault = await made("/faults", {**NEW_FAULT, "unit": unit})
+        found[unit] = {
+            "scheme": scheme["id"],
+            "assessment": result["id"],
+            "appeal": appeal["id"],
+            "fault": fault["id"],
+        }
+    return found
 
 
 Body = Callable[[Hall, str], Any]
@@ -178,6 +211,7 @@ def at(path: str) -> Callable[[Hall, str], str]:
         key=hall.key_id,
         webhook=hall.webhook,
         subscription=hall.subscriptions[unit],
+        **hall.assessed[unit],
     )
 
 
@@ -242,6 +276,24 @@ def granted(**more: Any) -> Body:
 def of_another(path: str, body: Any = None) -> Row:
     """A webhook is there for the account that made it, and for nobody else."""
     return Row(at(f"/api/v1/webhooks/{{webhook}}{path}"), lambda _, __: False, lambda _, __: body, refused=404)
+
+
+def assesses(path: str, body: Any) -> Row:
+    return Row(at(f"/api/v1{path}"), lambda actor, unit: may_assess(actor, subject(unit)), lambda _, __: body)
+
+
+def answers_assessment(path: str, body: Any) -> Row:
+    return Row(
+        at(f"/api/v1{path}"),
+        lambda actor, unit: may_answer_assessment(actor, subject(unit)),
+        lambda _, __: body,
+        refused=0,
+    )
+
+
+def reads_in_plan(actor: Actor, unit: str) -> bool:
+    """Of a battle alone nobody sees all that a unit is scored by."""
+    return may_read_progress(actor, Subject(PLAN, unit=unit), public=False)
 
 
 ROWS: dict[str, Row] = {
@@ -387,6 +439,30 @@ ROWS: dict[str, Row] = {
     "create_key": manages("/api/v1/accounts/{account}/keys", {}),
     "rotate_key": manages("/api/v1/accounts/{account}/keys/{key}/rotate", {}),
     "revoke_key": manages("/api/v1/accounts/{account}/keys/{key}"),
+    "create_assessment_scheme": assesses("/assessment-schemes", NEW_SCHEME),
+    "list_assessment_schemes": plan("/api/v1/assessment-schemes"),
+    "get_assessment_scheme": plan("/api/v1/assessment-schemes/{scheme}"),
+    "create_mark": assesses(
+        "/marks", {"plan": PLAN, "unit": "没有这个单位", "aspect": "upkeep", "value": 90, "reason": "查看"}
+    ),
+    "list_marks": listed("/api/v1/marks", item_units),
+    "preview_assessments": Row(at(f"/api/v1/assessments/preview?plan={PLAN}&unit={{unit}}"), reads_in_plan),
+    "preview_assessments_with": Row(
+        at("/api/v1/assessments/preview"),
+        reads_in_plan,
+        lambda _, unit: {"plan": PLAN, "unit": unit, "parameters": SCHEME},
+    ),
+    "create_assessments": assesses("/assessments", {"plan": PLAN, "as_of": "2030-01-01T00:00:00+08:00"}),
+    "list_assessments": listed("/api/v1/assessments", item_units),
+    "get_assessment": Row(at("/api/v1/assessments/{assessment}"), reads, refused=404),
+    "create_appeal": answers_assessment("/assessments/{assessment}/appeals", {"text": "不服"}),
+    "list_appeals": listed("/api/v1/appeals", item_units),
+    "decide_appeal": assesses("/appeals/{appeal}/decide", {"decision": "rejected", "reason": "维持"}),
+    "create_fault": assesses("/faults", {**NEW_FAULT, "unit": "没有这个单位"}),
+    "list_faults": listed("/api/v1/faults", item_units),
+    "get_fault": Row(at("/api/v1/faults/{fault}"), reads, refused=404),
+    "answer_fault": answers_assessment("/faults/{fault}/answer", {"text": "口径不同"}),
+    "decide_fault": assesses("/faults/{fault}/decide", {"decision": "dismissed", "reason": "不实"}),
 }
 DOCUMENT = create_app(Settings(database_url="postgresql://unused")).openapi()
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
