@@ -1,12 +1,13 @@
 """考核办法:权重、扣分、分数线都是数据,一版一版只增不改."""
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
-from pydantic_core import PydanticKnownError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from app.domain.assessment import COSTLY, DEFAULT_SCHEME, Aspect, Scheme
 from app.rendering import exact
@@ -32,6 +33,20 @@ def _number(value: object) -> object:
     if isinstance(value, (str, bool)):
         raise PydanticKnownError("decimal_type")
     return Decimal(repr(value)) if isinstance(value, float) else value
+
+
+def _whole(value: object) -> object:
+    """Take nothing but a JSON number, as :func:`_number`."""
+    if isinstance(value, (str, bool)):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+def _day(value: object) -> object:
+    """Take nothing but a day as text: Pydantic alone would read a bare number as seconds."""
+    if not isinstance(value, str) or re.fullmatch(r"\d{4}-\d{2}-\d{2}", value) is None:
+        raise PydanticKnownError("date_type")
+    return value
 
 
 Hundred = Annotated[
@@ -102,11 +117,16 @@ class SchemeParameters(BaseModel):
     )
     excellent_from: Hundred = Field(default=Decimal(90), description="优秀线:总分达到此数,且没有限制情形的,为优秀")
     qualified_from: Hundred = Field(default=Decimal(60), description="合格线:总分未达此数的,等次待县里确定")
-    decimals: int = Field(default=2, ge=0, le=4, strict=True, description="每项得分四舍五入到几位小数")
+    decimals: Annotated[int, BeforeValidator(_whole)] = Field(
+        default=2, ge=0, le=4, description="每项得分四舍五入到几位小数"
+    )
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        self.scheme()
+        try:
+            self.scheme()
+        except ValueError as error:
+            raise PydanticCustomError("inconsistent_scheme", "{said}", {"said": str(error)}) from None
         return self
 
     def scheme(self) -> Scheme:
@@ -160,7 +180,9 @@ class AssessmentSchemeCreate(BaseModel):
     )
 
     plan: PlanCode
-    effective_on: date = Field(description="自哪一天起施行:此后的考核默认按它计算", examples=["2023-06-01"])
+    effective_on: Annotated[date, BeforeValidator(_day)] = Field(
+        description="自哪一天起施行:此后的考核默认按它计算", examples=["2023-06-01"]
+    )
     parameters: SchemeParameters = Field(description="全部参数,逐一给出")
     note: Words = Field(description="依据与说明")
 

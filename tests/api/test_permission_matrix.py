@@ -157,11 +157,13 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
             )
 
 
-async def assessed(client: httpx.AsyncClient, headers: dict[str, str]) -> dict[str, dict[str, str]]:
+async def assessed(
+    client: httpx.AsyncClient, headers: dict[str, str], api: str = "/api/v1"
+) -> dict[str, dict[str, str]]:
     """Of each unit a result, an appeal against it and a fault; and a scheme."""
 
     async def made(path: str, body: Any) -> Any:
-        answer = await client.post(f"/api/v1{path}", json=body, headers=headers)
+        answer = await client.post(f"{api}{path}", json=body, headers=headers)
         assert answer.status_code == 201, answer.text
         return answer.json()
 
