@@ -44,6 +44,8 @@ def _whole(value: object) -> object:
 
 def _day(value: object) -> object:
     """Take nothing but a day as text: Pydantic alone would read a bare number as seconds."""
+    if isinstance(value, date):
+        return value
     if not isinstance(value, str) or re.fullmatch(r"\d{4}-\d{2}-\d{2}", value) is None:
         raise PydanticKnownError("date_type")
     return value
