@@ -20,8 +20,8 @@ from app.errors import AppError
 from app.schemas.appeal import AppealCreate, AppealDecide
 from app.schemas.assessment import AssessmentCreate
 from app.schemas.assessment_scheme import AssessmentSchemeCreate, SchemeParameters
-from app.schemas.fault import FaultAnswer, FaultCreate, FaultDecide
-from app.schemas.mark import MarkCreate
+from app.schemas.fault import Entered, FaultAnswer, FaultCreate, FaultDecide
+from app.schemas.mark import Markable, MarkCreate
 from app.services.appeals import decide_appeal, file_appeal
 from app.services.assessment_schemes import create_scheme
 from app.services.assessment_scope import Scope, scope_of
@@ -99,10 +99,11 @@ async def _make_scheme(db: Database, scope: Scope) -> None:
 
 async def _hear(db: Database, reader: Reader, scope: Scope, leading: list[tuple[str, str]]) -> int:
     """One fault is upheld, one dismissed after what the unit says."""
-    for (unit, task), kind, recorded, decision in (
+    heard: list[tuple[tuple[str, str], Entered, datetime, FaultDecision]] = [
         (leading[0], "erroneous", _at(scope.year, 8, 10), FaultDecision.UPHELD),
         (leading[1], "concealed", _at(scope.year, 9, 5), FaultDecision.DISMISSED),
-    ):
+    ]
+    for (unit, task), kind, recorded, decision in heard:
         found = FaultCreate(
             plan=scope.plan,
             battle=scope.battle,
@@ -119,11 +120,13 @@ async def _hear(db: Database, reader: Reader, scope: Scope, leading: list[tuple[
         await answer_fault(db, fault.id, said, now=answered, caller=_of_unit(unit))
         decided = FaultDecide(decision=decision, reason="演示数据:经核实。")
         await decide(db, fault.id, decided, now=answered + timedelta(days=6), caller=_OFFICE)
-    return 2
+    return len(heard)
 
 
 async def _mark(db: Database, reader: Reader, scope: Scope, leading: list[tuple[str, str]]) -> int:
-    given = [(unit, "upkeep", _MARKS[index % len(_MARKS)]) for index, (unit, _) in enumerate(leading)]
+    given: list[tuple[str, Markable, int]] = [
+        (unit, "upkeep", _MARKS[index % len(_MARKS)]) for index, (unit, _) in enumerate(leading)
+    ]
     given.append((leading[0][0], "quality", 85))
     for unit, aspect, value in given:
         mark = MarkCreate(

@@ -24,10 +24,11 @@ from app.schemas.base import (
 )
 from app.schemas.task import UnitRef
 
-__all__ = ["FaultAnswer", "FaultCreate", "FaultDecide", "FaultPage", "FaultQuery", "FaultRead"]
+__all__ = ["Entered", "FaultAnswer", "FaultCreate", "FaultDecide", "FaultPage", "FaultQuery", "FaultRead"]
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 Entered = Literal["erroneous", "concealed", "grave_effect"]
+"""The faults that are entered; the others follow from the reports."""
 
 
 class FaultCreate(BaseModel):

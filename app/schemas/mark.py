@@ -10,7 +10,10 @@ from app.schemas.assessment_scheme import Hundred, Words
 from app.schemas.base import AsOf, BattleCode, Instant, ListQuery, PageRead, PlanCode, Read, UnitFilter
 from app.schemas.task import UnitRef
 
-__all__ = ["MarkCreate", "MarkPage", "MarkQuery", "MarkRead"]
+__all__ = ["MarkCreate", "MarkPage", "MarkQuery", "MarkRead", "Markable"]
+
+Markable = Literal["quality", "upkeep"]
+"""The aspects that somebody gives a mark for."""
 
 
 class MarkCreate(BaseModel):
@@ -33,7 +36,7 @@ class MarkCreate(BaseModel):
     plan: PlanCode
     battle: BattleCode | None = Field(default=None, description="所属的仗;省略则为方案中规定考核等次的那一仗")
     unit: UnitFilter
-    aspect: Literal["quality", "upkeep"] = Field(
+    aspect: Markable = Field(
         description="quality 项目质量、upkeep 后续管理;其余三个方面由报送推算,不评分", examples=["upkeep"]
     )
     value: Hundred = Field(description="评分,0-100", examples=[92])

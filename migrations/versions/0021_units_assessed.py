@@ -3,6 +3,8 @@
 Revision: 0021, after 0017
 """
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -18,7 +20,7 @@ _ADDED_ONLY = ("assessment_schemes", "marks", "assessments")
 _STEPPED = {"faults": "OLD.state IN ('dismissed', 'withdrawn')", "appeals": "OLD.state <> 'filed'"}
 
 
-def _instant(name: str, *, optional: bool = False) -> sa.Column[sa.DateTime]:
+def _instant(name: str, *, optional: bool = False) -> sa.Column[datetime]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=optional)
 
 

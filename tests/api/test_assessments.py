@@ -410,6 +410,18 @@ async def test_a_battle_whose_tasks_nobody_reports_on_has_nobody_to_assess(offic
     await office.post("/assessments", {"plan": PLAN, "battle": "431228-2023-1"}, status=422)
 
 
+async def test_a_preview_that_says_the_same_later_is_known(office: Office) -> None:
+    asked: dict[str, Any] = {
+        "params": {"plan": PLAN, "unit": FARMING},
+        "headers": {"Authorization": f"Bearer {office.keys['reader']}"},
+    }
+    first = await office.client.get(f"{API}/assessments/preview", **asked)
+    office.now += timedelta(seconds=1)
+    asked["headers"]["If-None-Match"] = first.headers["etag"]
+    again = await office.client.get(f"{API}/assessments/preview", **asked)
+    assert (first.status_code, again.status_code) == (200, 304)
+
+
 async def test_a_preview_costs_the_same_however_many_units_it_is_of(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
