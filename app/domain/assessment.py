@@ -94,8 +94,8 @@ class Scheme:
     """How a score is made of what is known.
 
     ``weights`` are points of 100, one an aspect. ``points`` are taken off for each fault, and no more than ``caps`` for
-    all of a kind (``None``: without limit). ``completed_share`` is how much of the completion, in per cent, goes by the
-    tasks that are completed; the rest by their mean per cent. ``excellent_from`` and ``qualified_from`` are totals.
+    all of a kind. ``completed_share`` is how much of the completion, in per cent, goes by the tasks that are completed;
+    the rest by their mean per cent. ``excellent_from`` and ``qualified_from`` are totals.
 
     Raises:
         ValueError: weights that are not 100 in all, a number out of its range, or thresholds out of order; in Chinese.
@@ -103,7 +103,7 @@ class Scheme:
 
     weights: Mapping[Aspect, Decimal]
     points: Mapping[FaultKind, Decimal]
-    caps: Mapping[FaultKind, Decimal | None]
+    caps: Mapping[FaultKind, Decimal]
     completed_share: Decimal = Decimal(50)
     excellent_from: Decimal = Decimal(90)
     qualified_from: Decimal = Decimal(60)
@@ -116,8 +116,8 @@ class Scheme:
             raise ValueError("五个方面的权重合计须为 100")
         if set(self.points) != set(COSTLY) or set(self.caps) != set(COSTLY):
             raise ValueError("四种过错的扣分与扣分上限须逐一给出")
-        limits = [limit for limit in self.caps.values() if limit is not None]
-        if any(not 0 <= number <= 100 for number in (*self.points.values(), *limits, self.completed_share)):
+        numbers = (*self.points.values(), *self.caps.values(), self.completed_share)
+        if any(not 0 <= number <= 100 for number in numbers):
             raise ValueError("扣分、扣分上限和已完成任务所占的比例须为 0 至 100")
         if not 0 <= self.qualified_from <= self.excellent_from <= 100:
             raise ValueError("合格线不得高于优秀线,且都须为 0 至 100")
@@ -148,7 +148,7 @@ DEFAULT_SCHEME: Final = Scheme(
             FaultKind.LATE: Decimal(10),
             FaultKind.MISSED: Decimal(20),
             FaultKind.ERRONEOUS: Decimal(20),
-            FaultKind.CONCEALED: None,
+            FaultKind.CONCEALED: Decimal(100),
         }
     ),
 )
@@ -326,16 +326,10 @@ def _aspect_line(scheme: Scheme, aspect: Aspect, part: _Part, counted: Decimal) 
 
 def _fault_line(scheme: Scheme, kind: FaultKind, count: int) -> Line:
     each, limit = scheme.points[kind], scheme.caps[kind]
-    taken = each * count if limit is None else min(limit, each * count)
-    points = -_rounded(Fraction(taken), scheme.decimals)
-    inputs: dict[str, Decimal | int] = {"count": count, "points_each": each}
-    formula = "次数(count) × 每次扣分(points_each)"
-    within = ""
-    if limit is not None:
-        inputs["limit"] = limit
-        formula = "次数(count) × 每次扣分(points_each),至多扣分上限(limit)"
-        within = f"(至多 {_shown(limit)} 分)"
-    why = f"{kind.label} {count} 次,每次扣 {_shown(each)} 分{within},扣 {_shown(abs(points))} 分"
+    points = -_rounded(Fraction(min(limit, each * count)), scheme.decimals)
+    inputs: dict[str, Decimal | int] = {"count": count, "points_each": each, "limit": limit}
+    formula = "次数(count) × 每次扣分(points_each),至多扣分上限(limit)"
+    why = f"{kind.label} {count} 次,每次扣 {_shown(each)} 分(至多 {_shown(limit)} 分),扣 {_shown(abs(points))} 分"
     # No minus before a nought.
     return Line(kind, formula, inputs, points or abs(points), why)
 

@@ -63,7 +63,7 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 EXAMPLE: dict[str, Any] = {
     "weights": {aspect.value: int(weight) for aspect, weight in DEFAULT_SCHEME.weights.items()},
     "points": {kind.value: int(points) for kind, points in DEFAULT_SCHEME.points.items()},
-    "caps": {kind.value: None if cap is None else int(cap) for kind, cap in DEFAULT_SCHEME.caps.items()},
+    "caps": {kind.value: int(cap) for kind, cap in DEFAULT_SCHEME.caps.items()},
     "completed_share": 50,
     "excellent_from": 90,
     "qualified_from": 60,
@@ -100,10 +100,10 @@ class FaultCaps(BaseModel):
 
     model_config = _STRICT
 
-    late: Hundred | None = Field(default=None, description="迟报至多扣分;null 为不设上限", examples=[10])
-    missed: Hundred | None = Field(default=None, description="漏报至多扣分;null 为不设上限", examples=[20])
-    erroneous: Hundred | None = Field(default=None, description="错报至多扣分;null 为不设上限", examples=[20])
-    concealed: Hundred | None = Field(default=None, description="瞒报至多扣分;null 为不设上限", examples=[None])
+    late: Hundred = Field(description="迟报至多扣分;100 等于不设上限", examples=[10])
+    missed: Hundred = Field(description="漏报至多扣分;100 等于不设上限", examples=[20])
+    erroneous: Hundred = Field(description="错报至多扣分;100 等于不设上限", examples=[20])
+    concealed: Hundred = Field(description="瞒报至多扣分;100 等于不设上限", examples=[100])
 
 
 class SchemeParameters(BaseModel):
@@ -114,11 +114,9 @@ class SchemeParameters(BaseModel):
     weights: Weights = Field(description="五个方面的权重,合计 100")
     points: FaultPoints = Field(description="四种过错每次扣的分")
     caps: FaultCaps = Field(description="四种过错全年至多扣的分")
-    completed_share: Hundred = Field(
-        default=Decimal(50), description="完成情况中按已完成任务数计算的百分比,其余按平均完成进度计算"
-    )
-    excellent_from: Hundred = Field(default=Decimal(90), description="优秀线:总分达到此数,且没有限制情形的,为优秀")
-    qualified_from: Hundred = Field(default=Decimal(60), description="合格线:总分未达此数的,等次待县里确定")
+    completed_share: Hundred = Field(description="完成情况中按已完成任务数计算的百分比,其余按平均完成进度计算")
+    excellent_from: Hundred = Field(description="优秀线:总分达到此数,且没有限制情形的,为优秀")
+    qualified_from: Hundred = Field(description="合格线:总分未达此数的,等次待县里确定")
     decimals: Annotated[int, BeforeValidator(_whole)] = Field(
         default=2, ge=0, le=4, description="每项得分四舍五入到几位小数"
     )
@@ -151,7 +149,7 @@ class SchemeParameters(BaseModel):
     def of(cls, scheme: Scheme) -> "SchemeParameters":
         """What the API says of a scheme."""
 
-        def by_code(values: Any) -> dict[str, Decimal | None]:
+        def by_code(values: Any) -> dict[str, Decimal]:
             return {code.value: value for code, value in values.items()}
 
         return cls(

@@ -131,7 +131,7 @@ def worked_out(result: dict[str, Any]) -> tuple[Decimal, str]:
         if line["fault"]:
             limit = scheme["caps"][line["fault"]]
             lost = given["count"] * Fraction(str(scheme["points"][line["fault"]]))
-            exact = -(lost if limit is None else min(lost, Fraction(str(limit))))
+            exact = -min(lost, Fraction(str(limit)))
         else:
             exact = ratio_of(line["aspect"], given, Fraction(str(scheme["completed_share"])) / 100)
             exact *= Fraction(str(scheme["weights"][line["aspect"]])) * 100 / weights

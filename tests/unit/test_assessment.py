@@ -63,7 +63,7 @@ def points(facts: Facts, scheme: Scheme = DEFAULT_SCHEME) -> dict[str, Decimal |
         ({"texts_sent": 20, "marks": {Aspect.UPKEEP: mark(100)}}, {"experience": "10"}),
         ({"faults": {FaultKind.LATE: 3}}, {"late": "-3"}),
         ({"faults": {FaultKind.LATE: 30}}, {"late": "-10"}),
-        ({"faults": {FaultKind.CONCEALED: 30}}, {"concealed": "-150"}),
+        ({"faults": {FaultKind.CONCEALED: 30}}, {"concealed": "-100"}),
         ({}, {"missed": "0"}),
     ],
 )
@@ -89,7 +89,7 @@ def test_a_grade_follows_from_the_total_and_what_bars_it(
     changed: dict[str, Any], grade: Grade, capped: list[CapReason]
 ) -> None:
     facts = replace(GOOD, marks={Aspect.UPKEEP: mark(100)}, **changed)
-    scheme = replace(DEFAULT_SCHEME, caps=dict.fromkeys(COSTLY), qualified_from=Decimal(60))
+    scheme = replace(DEFAULT_SCHEME, caps=dict.fromkeys(COSTLY, Decimal(100)), qualified_from=Decimal(60))
     found = score(scheme, facts)
     assert (found.grade, [cap.reason for cap in found.capped_by]) == (grade, capped)
     assert grade.label in found.explanation
@@ -133,7 +133,7 @@ def schemes(draw: st.DrawFn) -> Scheme:
     return Scheme(
         weights={aspect: Decimal(weight) for aspect, weight in zip(Aspect, weights, strict=True)},
         points={kind: draw(hundred) for kind in COSTLY},
-        caps={kind: draw(st.none() | hundred) for kind in COSTLY},
+        caps={kind: draw(hundred) for kind in COSTLY},
         completed_share=draw(hundred),
         excellent_from=high,
         qualified_from=low,
