@@ -22,7 +22,7 @@ __all__ = [
     "DEFAULT_SCHEME",
     "DEFAULT_SCHEME_NOTE",
     "MARKABLE",
-    "SOURCES",
+    "SOURCE",
     "Aspect",
     "Cap",
     "CapReason",
@@ -36,7 +36,7 @@ __all__ = [
     "score",
 ]
 
-SOURCES: Final = "附件6/三/(五)"
+SOURCE: Final = "附件6/三/(五)"
 """Where the document lays all of it down."""
 
 DEFAULT_SCHEME_NOTE: Final = (
@@ -206,7 +206,7 @@ class Line:
     counted_weight: Decimal | None = None
     ratio: Decimal | None = None
     mark: Given | None = None
-    source: str = SOURCES
+    source: str = SOURCE
 
 
 @dataclass(frozen=True, slots=True)
