@@ -22,6 +22,7 @@ from app.routers import (
     accounts,
     agenda,
     anomalies,
+    assessments,
     audit,
     battles,
     calendar_subscriptions,
@@ -29,6 +30,7 @@ from app.routers import (
     changes,
     deadlines,
     docs,
+    faults,
     files,
     health,
     materials,
@@ -89,6 +91,8 @@ ROUTES = (
     webhooks,
     calendar_subscriptions,
     cases,
+    assessments,
+    faults,
 )
 
 

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from app.deps import guard_of
+from app.deps import Changing, guard_of
 from app.domain.permissions import Capability
 from app.domain.plan import Labelled
 from app.errors import (
@@ -62,6 +62,8 @@ TAGS: list[dict[str, Any]] = [
         "description": "台账:督办单、重大隐患、企业问题、巡查发现、风险台账,从登记、交办到销号;应当督办的任务。",
     },
     {"name": "health", "description": "运行状况与监控指标。"},
+    {"name": "assessments", "description": "考核:办法、评分、试算、定案、申诉;每项得分都带着算式、数据与依据。"},
+    {"name": "faults", "description": "过错:错报、瞒报和重大不良影响,登记、申辩、认定;只有认定的计入考核。"},
 ]
 
 DESCRIPTION = """县级政府年度计划(“六仗”)的工作服务:承诺了什么、由谁牵头、要达到什么数值、依据原文哪一处。
@@ -183,6 +185,7 @@ def install_openapi(app: FastAPI, routers: Iterable[APIRouter]) -> None:
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     capabilities = {operation_id(route): capability_of(route) for route in routes}
     bare = {name for name, capability in capabilities.items() if capability is None} - OPEN - OPEN_TO_SOME
+    changing = {operation_id(route) for route in routes if isinstance(guard_of(route.dependant), Changing)}
     if bare:
         raise RuntimeError(f"guarded by nothing: {', '.join(sorted(bare))}")
 
@@ -201,9 +204,9 @@ def install_openapi(app: FastAPI, routers: Iterable[APIRouter]) -> None:
             schema["components"]["securitySchemes"] = SECURITY_SCHEMES
             schema["webhooks"] = WEBHOOKS
             for path, operations in schema["paths"].items():
-                for method, operation in operations.items():
+                for operation in operations.values():
                     _protect(operation, capabilities[operation["operationId"]])
-                    if method != "get":
+                    if operation["operationId"] in changing:
                         _make_repeatable(operation)
                     if "{" in path:
                         # With a slash encoded in it, it leads nowhere.

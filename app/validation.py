@@ -50,6 +50,7 @@ _SENTENCES: dict[str, str] = {
     "too_long": "至多 {max_length} 项",
     "uuid_parsing": "须为 UUID",
     "uuid_type": "须为 UUID",
+    "inconsistent_scheme": "{said}",
 }
 
 

@@ -7,7 +7,7 @@ has targets, and against a schedule of the unit's own here and there. So every q
 
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -36,6 +36,7 @@ from app.services.reports import Report
 from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
 from app.services.submissions import refuse, take
+from seed.demo_assessment import DemoAssessments, fill_assessments
 from seed.demo_ledger import fill_ledger
 
 __all__ = ["DemoError", "DemoReport", "fill_demo"]
@@ -73,6 +74,7 @@ class DemoReport:
     scheduled: int = 0
     materials: int = 0
     cases: int = 0
+    assessments: DemoAssessments = field(default_factory=DemoAssessments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ async def fill_demo(writes: Database, reader: Reader) -> DemoReport:
         for event in events:
             await event.do(event.at)
         report.cases = await fill_ledger(db, reader)
+        report.assessments = await fill_assessments(db, reader)
     return report
 
 

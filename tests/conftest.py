@@ -86,6 +86,7 @@ async def make_keys(url: str) -> None:
             KEYS[unit] = await make_key(db, "另一认定单位", [f"certifier:{unit}", "auditor"])
         KEYS["certifier"] = await make_key(db, "统计局", ["certifier:431228-tjj", "auditor"])
         KEYS["judge"] = await make_key(db, "督查室", ["supervisor", "auditor"])
+        KEYS["reviewer"] = await make_key(db, "复核", ["supervisor"])
 
 
 KEYS: dict[str, str] = {}
@@ -96,6 +97,8 @@ def key_for(path: str) -> str:
     if "/cases/" in path and path.endswith(("/verify", "/return", "/close", "/recheck")):
         return KEYS["judge"]
     judging = path.endswith(("/certify", "/return", "/certifications"))
+    if "/appeals/" in path and path.endswith("/decide"):
+        return KEYS["reviewer"]
     return KEYS["certifier" if judging else "everything"]
 
 

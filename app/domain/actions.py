@@ -15,9 +15,12 @@ from app.domain.cases import KINDS, CaseAction, CaseKind, CaseState
 from app.domain.cases import allowed as allowed_of_case
 from app.domain.deadlines import Facts
 from app.domain.events import WebhookState
+from app.domain.hearing import APPEAL_STEPS, AppealAction, AppealState, FaultAction, FaultState, fault_steps
 from app.domain.periods import Period
 from app.domain.permissions import (
     Subject,
+    may_answer_assessment,
+    may_assess,
     may_certify,
     may_file_material,
     may_grant_extension,
@@ -36,6 +39,7 @@ from app.domain.workflow import SubmissionAction, SubmissionState, allowed
 
 __all__ = [
     "AccountAction",
+    "AssessmentAction",
     "CalendarSubscriptionAction",
     "CandidateAction",
     "DeliveryAction",
@@ -45,10 +49,13 @@ __all__ = [
     "ScheduleAction",
     "WebhookAction",
     "account_actions",
+    "appeal_actions",
+    "assessment_actions",
     "calendar_subscription_actions",
     "candidate_actions",
     "case_actions",
     "delivery_actions",
+    "fault_actions",
     "form_item_actions",
     "key_actions",
     "may_register_kind",
@@ -125,6 +132,12 @@ class CandidateAction(Labelled):
     """What can be done about a task that lags."""
 
     REGISTER = "register", "登记督办单"
+
+
+class AssessmentAction(Labelled):
+    """What can be done about a result that was settled."""
+
+    APPEAL = "appeal", "申诉"
 
 
 def submission_actions(
@@ -229,6 +242,31 @@ def candidate_actions(actor: Actor, subject: Subject, *, has_order: bool) -> tup
     """What can be done about a task that lags: where an order is open, nothing."""
     may = not has_order and may_register_kind(actor, subject, CaseKind.SUPERVISION_ORDER)
     return (CandidateAction.REGISTER,) if may else ()
+
+
+def fault_actions(
+    actor: Actor, state: FaultState, subject: Subject, *, answer_time_over: bool
+) -> tuple[FaultAction, ...]:
+    """The steps of a fault that was entered against a unit."""
+
+    def may_take(action: FaultAction) -> bool:
+        may = may_answer_assessment if action is FaultAction.ANSWER else may_assess
+        return may(actor, subject)
+
+    return tuple(step for step in fault_steps(state, answer_time_over=answer_time_over) if may_take(step))
+
+
+def assessment_actions(
+    actor: Actor, subject: Subject, *, current: bool, appealed: bool
+) -> tuple[AssessmentAction, ...]:
+    """What can be done about a result: one appeal against the one in force."""
+    may = current and not appealed and may_answer_assessment(actor, subject)
+    return (AssessmentAction.APPEAL,) if may else ()
+
+
+def appeal_actions(actor: Actor, state: AppealState, subject: Subject, *, settled_by: str) -> tuple[AppealAction, ...]:
+    """The steps of an appeal; not for whoever settled the result."""
+    return APPEAL_STEPS[state] if actor.id != settled_by and may_assess(actor, subject) else ()
 
 
 # What follows is shown to nobody but whoever may do all of it: administrators, or its owner.

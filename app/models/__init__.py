@@ -2,6 +2,7 @@
 
 from app.models.account import Account, AccountGrant, ApiKey
 from app.models.anomaly import Anomaly
+from app.models.assessment import Appeal, Assessment, AssessmentScheme, Mark, ReportingFault
 from app.models.audit import AuditEntry, AuditHead
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
@@ -26,6 +27,9 @@ __all__ = [
     "AccountGrant",
     "Anomaly",
     "ApiKey",
+    "Appeal",
+    "Assessment",
+    "AssessmentScheme",
     "Assignment",
     "AuditEntry",
     "AuditHead",
@@ -41,6 +45,7 @@ __all__ = [
     "Extension",
     "IdempotencyKey",
     "Indicator",
+    "Mark",
     "Material",
     "Obligation",
     "Observation",
@@ -51,6 +56,7 @@ __all__ = [
     "RaisedReminder",
     "Region",
     "ReminderProgress",
+    "ReportingFault",
     "Rule",
     "RuleUnit",
     "RuleVersion",

@@ -20,6 +20,8 @@ from app.domain.permissions import (
     Capability,
     Subject,
     has_capability,
+    may_answer_assessment,
+    may_assess,
     may_certify,
     may_file_material,
     may_grant_extension,
@@ -43,6 +45,7 @@ from app.domain.permissions import (
 from app.domain.roles import ANONYMOUS, Actor, Role, parse_grant
 from app.main import create_app
 from app.openapi import OPEN, OPEN_TO_SOME
+from app.schemas.assessment_scheme import EXAMPLE as SCHEME
 from app.settings import Settings
 from tests.conftest import KEYS, Clone, make_key, serving
 
@@ -53,6 +56,9 @@ AHEAD = "2023-12"
 NOW = datetime(2023, 6, 10, 9, 0, tzinfo=SHANGHAI)
 WEBHOOKS: dict[str, Any] = {"webhook_targets": "hooks.example", "webhook_key": "k" * 32}
 SAID = {"stage": "in_progress", "percent_complete": 40}
+
+NEW_SCHEME = {"plan": PLAN, "effective_on": "2030-01-01", "parameters": SCHEME, "note": "试行"}
+NEW_FAULT = {"plan": PLAN, "kind": "erroneous", "description": "不实", "evidence": "核查记录"}
 
 HOLDERS: dict[str, list[str]] = {
     "nobody": [],
@@ -88,6 +94,7 @@ class Hall:
     webhook: str
     subscriptions: dict[str, str]
     cases: dict[str, str]
+    assessed: dict[str, dict[str, str]]
 
     async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = (
@@ -164,8 +171,36 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                 answer = await client.post("/api/v1/cases", json=body, headers=everything)
                 assert answer.status_code == 201, answer.text
                 cases[unit] = answer.json()["id"]
-            key_id, hook = key.json()["key_id"], hooked.json()["id"]
-            yield Hall(client, keys, ids, drafts, account, key_id, hook, subscriptions, cases)
+            yield Hall(
+                *(client, keys, ids, drafts, account, key.json()["key_id"], hooked.json()["id"], subscriptions),
+                cases,
+                await assessed(client, everything),
+            )
+
+
+async def assessed(
+    client: httpx.AsyncClient, headers: dict[str, str], api: str = "/api/v1"
+) -> dict[str, dict[str, str]]:
+    """Of each unit a result, an appeal against it and a fault; and a scheme."""
+
+    async def made(path: str, body: Any) -> Any:
+        answer = await client.post(f"{api}{path}", json=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    found: dict[str, dict[str, str]] = {}
+    scheme = await made("/assessment-schemes", NEW_SCHEME)
+    for unit in TASKS:
+        (result,) = (await made("/assessments", {"plan": PLAN, "unit": unit}))["items"]
+        appeal = await made(f"/assessments/{result['id']}/appeals", {"text": "不服"})
+        fault = await made("/faults", {**NEW_FAULT, "unit": unit})
+        found[unit] = {
+            "scheme": scheme["id"],
+            "assessment": result["id"],
+            "appeal": appeal["id"],
+            "fault": fault["id"],
+        }
+    return found
 
 
 Body = Callable[[Hall, str], Any]
@@ -200,6 +235,7 @@ def at(path: str) -> Callable[[Hall, str], str]:
         webhook=hall.webhook,
         subscription=hall.subscriptions[unit],
         case=hall.cases[unit],
+        **hall.assessed[unit],
     )
 
 
@@ -270,6 +306,24 @@ def case_step(name: str, body: Any, rule: Callable[[Actor, Subject], bool]) -> R
     """Whoever may is refused for their ``If-Match``, whoever may not is refused, or does not see it."""
     path = at(f"/api/v1/cases/{{case}}/{name}".rstrip("/"))
     return Row(path, lambda actor, unit: rule(actor, subject(unit)), lambda _, __: body, refused=0)
+
+
+def assesses(path: str, body: Any) -> Row:
+    return Row(at(f"/api/v1{path}"), lambda actor, unit: may_assess(actor, subject(unit)), lambda _, __: body)
+
+
+def answers_assessment(path: str, body: Any) -> Row:
+    return Row(
+        at(f"/api/v1{path}"),
+        lambda actor, unit: may_answer_assessment(actor, subject(unit)),
+        lambda _, __: body,
+        refused=0,
+    )
+
+
+def reads_in_plan(actor: Actor, unit: str) -> bool:
+    """Of a battle alone nobody sees all that a unit is scored by."""
+    return may_read_progress(actor, Subject(PLAN, unit=unit), public=False)
 
 
 ROWS: dict[str, Row] = {
@@ -449,6 +503,30 @@ ROWS: dict[str, Row] = {
     "escalate_case": case_step("escalate", {"level": 1, "reason": "甲"}, may_manage_case),
     "recheck_case": case_step("recheck", {"passed": True, "reason": "甲"}, may_judge_case),
     "add_case_evidence": case_step("evidence", {"title": "甲", "reference": "乙"}, may_handle_case),
+    "create_assessment_scheme": assesses("/assessment-schemes", NEW_SCHEME),
+    "list_assessment_schemes": plan("/api/v1/assessment-schemes"),
+    "get_assessment_scheme": plan("/api/v1/assessment-schemes/{scheme}"),
+    "create_mark": assesses(
+        "/marks", {"plan": PLAN, "unit": "没有这个单位", "aspect": "upkeep", "value": 90, "reason": "查看"}
+    ),
+    "list_marks": listed("/api/v1/marks", item_units),
+    "preview_assessments": Row(at(f"/api/v1/assessments/preview?plan={PLAN}&unit={{unit}}"), reads_in_plan),
+    "preview_assessments_with": Row(
+        at("/api/v1/assessments/preview"),
+        reads_in_plan,
+        lambda _, unit: {"plan": PLAN, "unit": unit, "parameters": SCHEME},
+    ),
+    "create_assessments": assesses("/assessments", {"plan": PLAN, "as_of": "2030-01-01T00:00:00+08:00"}),
+    "list_assessments": listed("/api/v1/assessments", item_units),
+    "get_assessment": Row(at("/api/v1/assessments/{assessment}"), reads, refused=404),
+    "create_appeal": answers_assessment("/assessments/{assessment}/appeals", {"text": "不服"}),
+    "list_appeals": listed("/api/v1/appeals", item_units),
+    "decide_appeal": assesses("/appeals/{appeal}/decide", {"decision": "rejected", "reason": "维持"}),
+    "create_fault": assesses("/faults", {**NEW_FAULT, "unit": "没有这个单位"}),
+    "list_faults": listed("/api/v1/faults", item_units),
+    "get_fault": Row(at("/api/v1/faults/{fault}"), reads, refused=404),
+    "answer_fault": answers_assessment("/faults/{fault}/answer", {"text": "口径不同"}),
+    "decide_fault": assesses("/faults/{fault}/decide", {"decision": "dismissed", "reason": "不实"}),
 }
 DOCUMENT = create_app(Settings(database_url="postgresql://unused")).openapi()
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {

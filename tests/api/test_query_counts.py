@@ -45,6 +45,11 @@ LISTS: dict[str, int] = {
     "/api/v1/rules": 1,
     "/api/v1/anomalies": 1,
     "/api/v1/search?q=局": 1,
+    "/api/v1/assessment-schemes": 1,
+    "/api/v1/assessments": 1,
+    "/api/v1/marks": 1,
+    "/api/v1/faults": 1,
+    "/api/v1/appeals": 1,
 }
 SINGLE: dict[str, int] = {
     "/api/v1/plans/431228-2023": 1,

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests.api.test_idempotency import assert_same
-from tests.api.test_permission_matrix import OPERATIONS
+from tests.api.test_permission_matrix import NEW_FAULT, NEW_SCHEME, OPERATIONS, OTHER, OWN, PLAN
 from tests.api.test_webhooks import Desk, desk_of
 from tests.conftest import Clone
 from tests.contract.test_bad_input import TABLES, contents
@@ -23,7 +23,13 @@ from tests.contract.test_bad_input import TABLES, contents
 API = "/api/v1"
 PERIODS = ("2023-04", "2023-05", "2023-06", "2023-07")
 SAID = {"stage": "in_progress", "percent_complete": 40}
-WRITES = {name: (method, path) for name, (method, path, _) in OPERATIONS.items() if method != "GET"}
+# What is asked with a body and keeps nothing.
+KEEPS_NOTHING = {"preview_assessments_with"}
+WRITES = {
+    name: (method, path)
+    for name, (method, path, _) in OPERATIONS.items()
+    if method != "GET" and name not in KEEPS_NOTHING
+}
 SHOWN_ONCE = {"key", "secret", "feed_url"}
 
 
@@ -227,6 +233,39 @@ def of_case(body: Any, *steps: str) -> Row:
     return row
 
 
+async def new_scheme(_: House) -> Asked:
+    return Asked(NEW_SCHEME)
+
+
+async def mark(_: House) -> Asked:
+    return Asked({"plan": PLAN, "unit": OWN, "aspect": "upkeep", "value": 90, "reason": "查看"})
+
+
+async def assessment(_: House) -> Asked:
+    return Asked({"plan": PLAN, "unit": OTHER})
+
+
+async def of_assessment(house: House) -> Asked:
+    made = await house.made("create_assessments", await assessment(house))
+    return Asked({"text": "不服"}, id=made["items"][0]["id"])
+
+
+async def of_appeal(house: House) -> Asked:
+    made = await house.made("create_appeal", await of_assessment(house))
+    return Asked({"decision": "upheld", "reason": "重新计算"}, id=made["id"])
+
+
+async def fault(_: House) -> Asked:
+    return Asked({**NEW_FAULT, "unit": OWN})
+
+
+def of_fault(body: Any) -> Row:
+    async def row(house: House) -> Asked:
+        return Asked(body, id=(await house.made("create_fault", await fault(house)))["id"])
+
+    return row
+
+
 async def case(_: House) -> Asked:
     return Asked(CASE)
 
@@ -271,6 +310,14 @@ ROWS: dict[str, Row] = {
     "remind_case": of_case({"reason": "请抓紧"}, *ALL_STEPS[:1]),
     "escalate_case": of_case({"level": 1, "reason": "催办未果"}, *ALL_STEPS[:1]),
     "add_case_evidence": of_case({"title": "照片", "reference": "档案 1"}, *ALL_STEPS[:1]),
+    "create_assessment_scheme": new_scheme,
+    "create_mark": mark,
+    "create_assessments": assessment,
+    "create_appeal": of_assessment,
+    "decide_appeal": of_appeal,
+    "create_fault": fault,
+    "answer_fault": of_fault({"text": "口径不同"}),
+    "decide_fault": of_fault({"decision": "dismissed", "reason": "不实"}),
 }
 
 

@@ -35,9 +35,10 @@ MEANT_BUT_NOT_TRUE = {
     *("wrong_period", "target_not_allowed"),
     *("past", "no_evidence", "no_enterprise", "not_higher", "not_applicable", "wrong_order"),
     *("decimal_max_digits", "decimal_max_places", "decimal_whole_digits"),
+    *("inconsistent_scheme", "lies_ahead", "nothing_to_assess"),
 }
 # An instant of another year than those a calendar can have; date-time of the document has no bounds.
-INSTANTS = {"as_of", "due_at", "at", "expires_at", "from", "to"}
+INSTANTS = {"as_of", "due_at", "at", "expires_at", "from", "to", "answer_due_at", "judged_as_of"}
 PATIENCE = {str(seconds) for seconds in range(31)}
 SPENT: set[str] = set()
 

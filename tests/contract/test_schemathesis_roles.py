@@ -38,8 +38,9 @@ from app.main import create_app
 from app.openapi import OPEN, OPEN_TO_SOME
 from app.routers.answers import PROBLEM_JSON
 from app.routers.files import CSV
+from app.schemas.assessment_scheme import EXAMPLE as SCHEME
 from app.settings import Settings
-from tests.api.test_permission_matrix import BATTLE, HOLDERS, OPERATIONS, OTHER, OWN, PLAN, TASKS
+from tests.api.test_permission_matrix import BATTLE, HOLDERS, OPERATIONS, OTHER, OWN, PLAN, TASKS, assessed
 from tests.conftest import KEYS, Clone, Keyed, listening, make_key
 
 NOW = datetime(2023, 6, 10, 9, 0, tzinfo=SHANGHAI)
@@ -81,8 +82,14 @@ MEANT: dict[str, tuple[Any, ...]] = {
     "due_on": ("2023-10-01",),
     "level": (1, 2),
     "passed": (True,),
+    "parameters": (SCHEME,),
+    "value": (90,),
+    "decision": ("upheld", "rejected"),
+    "answer_due_at": ("2023-10-01T00:00:00+08:00",),
 }
-LEFT_OUT = {"Authorization", "cursor", "Idempotency-Key", "If-Match", "If-None-Match", "token"}
+LEFT_OUT = {"Authorization", "cursor", "Idempotency-Key", "If-Match", "If-None-Match", "token"} | {
+    *("scheme", "judged_as_of", "assessment"),
+}
 REACHED: set[str] = set()
 
 
@@ -210,6 +217,14 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                     "/submissions/{id}/certify": tuple(submitted),
                     "/submissions/{id}/return": tuple(submitted),
                     **cases,
+                }
+                everything = {"Authorization": f"Bearer {KEYS['everything']}"}
+                found = (await assessed(client, everything, ""))[OWN]
+                named |= {
+                    "/assessment-schemes/{id}": (found["scheme"],),
+                    "/assessments/{id}": (found["assessment"],),
+                    "/appeals/{id}": (found["appeal"],),
+                    "/faults/{id}": (found["fault"],),
                 }
                 yield Hall(address, keys, named, form_task)
 

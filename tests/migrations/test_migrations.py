@@ -16,10 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
 from app.db import create_engine
+from app.domain.assessment import Aspect, FaultKind, Grade
 from app.domain.audit import AuditAction
 from app.domain.cases import CaseAction, CaseKind, CaseReminder, CaseState
 from app.domain.deadlines import WaiverKind
 from app.domain.events import DeliveryState, EventType, PauseReason, Reminder, WebhookState
+from app.domain.hearing import AppealState, FaultState
 from app.domain.plan import (
     Accumulation,
     AnomalyKind,
@@ -71,6 +73,11 @@ CODES: dict[tuple[str, str], type[StrEnum]] = {
     ("case_steps", "action"): CaseAction,
     ("case_steps", "to_state"): CaseState,
     ("raised_case_reminders", "kind"): CaseReminder,
+    ("appeals", "state"): AppealState,
+    ("assessments", "grade"): Grade,
+    ("faults", "kind"): FaultKind,
+    ("faults", "state"): FaultState,
+    ("marks", "aspect"): Aspect,
 }
 # Alembic's own table, and what belongs to it.
 OURS = "n.nspname = 'public' AND c.relname NOT LIKE 'alembic_version%'"

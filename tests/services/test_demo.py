@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from app.main import create_app
 from app.services.reader import Reader
 from app.settings import Settings
 from seed.demo import DemoError, DemoReport, fill_demo
+from tests.api.test_assessments import assert_by_hand, assert_counts_agree
 from tests.conftest import Clone, serving
 
 THEN = "2023-05-21T00:00:00+08:00"
@@ -115,3 +117,29 @@ async def test_the_demonstration_has_a_ledger_of_all_kinds_and_orders_on_what_la
         span = {"from": "2023-05-01", "to": "2023-08-31"}
         closure = (await client.get("/api/v1/cases/closure", params=span)).json()["total"]
         assert min(closure["closed_in_time"], closure["closed_late"], closure["open_overdue"]) > 0
+
+
+async def test_the_demonstration_assesses_units_and_every_score_can_be_worked_out(clone: Clone) -> None:
+    async with filled(clone) as (client, report, _):
+
+        async def get(path: str, **query: object) -> dict[str, Any]:
+            answer = await client.get(f"/api/v1{path}", params=query)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        assert (report.assessments.faults, report.assessments.results) == (3, 18)
+        as_of = "2023-10-20T00:00:00+08:00"
+        found = await get("/assessments/preview", plan="431228-2023", as_of=as_of)
+        for result in found["items"]:
+            assert_by_hand(result)
+        assert {result["grade"] for result in found["items"]} >= {"qualified", "undetermined"}
+        assert sum(result["pending_faults"] for result in found["items"]) == 1
+        for result in found["items"][:2]:
+            await assert_counts_agree(get, result, as_of)
+        items = (await get("/assessments", limit=500))["items"]
+        for item in items:
+            result = (await get(f"/assessments/{item['id']}"))["result"]
+            assert_by_hand(result)
+            assert (result["total"], result["interim"], result["scheme"]["version"]) == (item["total"], True, 1)
+        assert {one["state"] for one in (await get("/faults"))["items"]} == {"upheld", "dismissed", "recorded"}
+        assert [one["state"] for one in (await get("/appeals"))["items"]] == ["rejected"]

@@ -590,6 +590,11 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "case_steps": ("INSERT", "SELECT"),
     "case_evidence": ("INSERT", "SELECT"),
     "raised_case_reminders": ("INSERT", "SELECT"),
+    "appeals": ("INSERT", "SELECT", "UPDATE"),
+    "assessment_schemes": ("INSERT", "SELECT"),
+    "assessments": ("INSERT", "SELECT"),
+    "faults": ("INSERT", "SELECT", "UPDATE"),
+    "marks": ("INSERT", "SELECT"),
 }
 
 
