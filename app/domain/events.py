@@ -10,6 +10,7 @@ from app.domain.plan import Labelled
 
 __all__ = [
     "MOST_TRIES",
+    "OPENED",
     "DeliveryState",
     "EventType",
     "PauseReason",
@@ -52,6 +53,15 @@ class EventType(Labelled):
     FAULT_DECIDED = "fault.decided", "错报、瞒报已认定或撤销"
     ASSESSMENT_FROZEN = "assessment.frozen", "考核已定案"
     APPEAL_DECIDED = "appeal.decided", "考核复核已作出"
+
+
+OPENED: Final = frozenset(
+    {
+        *(EventType.SUBMITTED, EventType.CERTIFIED, EventType.RETURNED, EventType.CORRECTED),
+        *(EventType.DUE_SOON, EventType.OVERDUE, EventType.MISSED, EventType.EXTENDED, EventType.BULLETIN_ISSUED),
+    }
+)
+"""What everyone is told of where the deployment opens progress to everyone; all else is for those who have a grant."""
 
 
 class Reminder(Labelled):

@@ -22,7 +22,7 @@ from sqlalchemy import text
 
 from app.clock import Clock
 from app.db import Database, Query
-from app.domain.events import DeliveryState, PauseReason, event_id, try_again_after
+from app.domain.events import OPENED, DeliveryState, PauseReason, event_id, try_again_after
 from app.domain.permissions import Subject
 from app.domain.roles import Actor
 from app.domain.visibility import Visibility, visible
@@ -174,7 +174,7 @@ class Dispatcher:
                 await self._db.fetch(_PAUSE, id=identity, reason=PauseReason.ACCOUNT_DISABLED.value)
                 return
             actor = Actor.of_account(webhook["code"], webhook["name"], grants_held(webhook["grants"]))
-            seen = visible(actor, public=self._public)
+            seen = visible(actor)
             given = await self._give(webhook, seen, now)
             due = await self._due(webhook, now)
             if not due and not given:
@@ -187,7 +187,7 @@ class Dispatcher:
         upto = min(await head_of_stream(self._db), after + _MOST_PENDING)
         if upto <= after or await self._db.fetch_value(_PENDING, id=webhook["id"]) >= _MOST_PENDING:
             return False
-        wanted = matching(seen, webhook["types"], webhook["plan"], webhook["unit"])
+        wanted = matching(seen, webhook["types"], webhook["plan"], webhook["unit"], public=self._public)
         await self._db.fetch(_GIVE, id=webhook["id"], after=after, upto=upto, now=now, **wanted)
         return True
 
@@ -200,7 +200,8 @@ class Dispatcher:
 
     async def _deliver(self, webhook: Any, row: Any, seen: Visibility) -> None:
         here = {"id": webhook["id"], "position": row["position"]}
-        if not seen.admits(Subject(row["plan"], row["battle"], row["unit"])):
+        opened = self._public and row["type"] in OPENED
+        if not opened and not seen.admits(Subject(row["plan"], row["battle"], row["unit"])):
             await self._db.fetch(_WITHHOLD, **here, now=self._clock())
             return
         event = event_of(row)

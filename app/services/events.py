@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import text
 
 from app.db import Database, Query
-from app.domain.events import EventType, event_id
+from app.domain.events import OPENED, EventType, event_id
 from app.domain.visibility import Visibility
 from app.errors import Fault, InvalidCursorError
 from app.rendering import Known, Rendered, render
@@ -56,7 +56,7 @@ COLUMNS = "e.position, e.at, e.type, e.plan, e.battle, e.unit, e.subject, CAST(e
 """What :func:`event_of` reads, of ``events e``."""
 
 MATCHING = """
-    (CAST(:everything AS bool) OR e.plan = ANY(CAST(:seen_plans AS text[]))
+    (CAST(:everything AS bool) OR e.type = ANY(CAST(:opened AS text[])) OR e.plan = ANY(CAST(:seen_plans AS text[]))
      OR e.battle = ANY(CAST(:seen_battles AS text[])) OR e.unit = ANY(CAST(:seen_units AS text[]))
      OR e.unit || ' ' || e.plan = ANY(CAST(:seen_pairs AS text[])))
     AND (CAST(:types AS text[]) IS NULL OR e.type = ANY(CAST(:types AS text[])))
@@ -113,12 +113,15 @@ async def head_of_stream(db: Database) -> int:
     return head
 
 
-def matching(visibility: Visibility, types: Sequence[str] | None, plan: str | None, unit: str | None) -> dict[str, Any]:
-    """The parameters of :data:`MATCHING`."""
-    found = seen_filter(visibility)
+def matching(
+    granted: Visibility, types: Sequence[str] | None, plan: str | None, unit: str | None, *, public: bool
+) -> dict[str, Any]:
+    """The parameters of :data:`MATCHING`, for what somebody sees by their grants and, where ``public``, like all."""
+    found = seen_filter(granted)
     nothing: dict[str, Any] = {f"seen_{name}": [] for name in ("plans", "battles", "units", "pairs")}
     return {
         "everything": not found,
+        "opened": sorted(OPENED) if public else [],
         **(found["seen"] if found else nothing),
         "types": types,
         "plan": plan,
@@ -142,7 +145,7 @@ async def list_changes(reader: Reader, query: ChangesQuery, known: Known, *, cal
     """
     unit = None if query.unit is None else (await unit_named(reader, query.unit, scope=query.plan))["code"]
     types = None if query.types is None else query.types.split(",")
-    wanted = matching(caller.visibility, types, query.plan, unit)
+    wanted = matching(caller.granted_visibility, types, query.plan, unit, public=caller.public.progress)
     after = await _position(reader.pool, query.cursor)
     for remaining in range(query.wait, -1, -1):
         found = await _stretch(reader.pool, after, query.limit, wanted)

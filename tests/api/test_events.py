@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -180,6 +180,19 @@ async def test_a_poller_is_shown_what_it_may_see_and_asked_for(here: Place) -> N
         assert numbers(page.json()["items"]) == seen
         assert page.json()["next_cursor"] == "c3"
         assert page.json()["has_more"] is False
+
+
+async def test_what_is_opened_to_everyone_is_progress_and_not_what_follows_from_it(here: Place) -> None:
+    fault = new(UNIT, 2)
+    await emit(here.db, [new(UNIT, 1), replace(fault, type=EventType.FAULT_RECORDED), new(OTHER, 3)])
+    await here.all()
+    keys = {grant: await make_key(here.db, grant, [grant]) for grant in (f"reporter:{UNIT}", f"reporter:{OTHER}")}
+    async with serving(
+        create_app(Settings(database_url=here.url, public_progress=True), clock=here.clock), auth=httpx.Auth()
+    ) as client:
+        for key, seen in (("", [1, 3]), (keys[f"reporter:{UNIT}"], [1, 2, 3]), (keys[f"reporter:{OTHER}"], [1, 3])):
+            page = await client.get(CHANGES, headers={"Authorization": f"Bearer {key}"} if key else {})
+            assert numbers(page.json()["items"]) == seen
 
 
 async def test_pages_lead_on_and_the_end_has_a_cursor_too(here: Place) -> None:
