@@ -41,6 +41,7 @@ from app.routers import (
     tasks,
     units,
     webhooks,
+    work_items,
 )
 from app.security.addresses import NetworkError, parse_networks
 from app.security.issuer import Issuer, IssuerError, issuer_client
@@ -87,6 +88,7 @@ ROUTES = (
     changes,
     webhooks,
     calendar_subscriptions,
+    work_items,
 )
 
 

@@ -20,6 +20,7 @@ from app.models import (
     Assignment,
     Battle,
     Clause,
+    GivenFigure,
     Indicator,
     Obligation,
     Plan,
@@ -37,6 +38,7 @@ from app.models import (
     TaskGroup,
     Unit,
     UnitAlias,
+    WorkItem,
 )
 from app.rendering import exact
 from app.services.audit import APPENDING, Act, Done, columns_of
@@ -177,6 +179,8 @@ class _Load:
     async def _refuse_removal_of_history(self, plan: int) -> None:
         """A task whose reports were due or begun is history: a plan can no longer be written without it.
 
+        Nor without one that has work items, or was given figures from above.
+
         Raises:
             SeedError: such a task is missing.
         """
@@ -200,6 +204,17 @@ class _Load:
         lost = (await self.connection.execute(begun)).scalars().all()
         if lost:
             said = "已有到期或已报送的应报,不能从方案中删除"
+            raise SeedError([self.source.plan.finding((), f"任务 {code} {said}") for code in lost])
+        has_items = select(WorkItem.task_id)
+        was_given = select(Target.task_id).join(GivenFigure, GivenFigure.target_id == Target.id)
+        kept = (
+            select(Task.code)
+            .where(Task.plan_id == plan, Task.code.not_in(wanted), Task.id.in_(has_items) | Task.id.in_(was_given))
+            .order_by(Task.code)
+        )
+        lost = (await self.connection.execute(kept)).scalars().all()
+        if lost:
+            said = "已有清单事项或补登的目标值,不能从方案中删除"
             raise SeedError([self.source.plan.finding((), f"任务 {code} {said}") for code in lost])
 
     async def _battles(self, plan: int) -> Keys:
@@ -341,7 +356,9 @@ class _Load:
                     path = (battle.ordinal, group.ordinal, task.number)
                     of_task = {**owner, "task_id": tasks[self._codes(path)[0],]}
                     rows += self._target_rows(task.targets, path, task.locator, of_task)
-        await self.table.sync(Target, rows, ["code"], within=Target.plan_id == plan, prune=True)
+        # What came from above is not of the file.
+        within = (Target.plan_id == plan) & Target.id.not_in(select(GivenFigure.target_id))
+        await self.table.sync(Target, rows, ["code"], within=within, prune=True)
 
     def _target_rows(
         self, targets: Sequence[seed_format.Target], path: tuple[int, ...], locator: str, owner: Row
@@ -451,7 +468,9 @@ class _Load:
         entries = list(search_entries(self.source, await self._aliases()))
         of_plan = [self._entry(entry, plan) for entry in entries if entry.kind is not EntryKind.UNIT]
         of_region = [self._entry(entry, None) for entry in entries if entry.kind is EntryKind.UNIT]
-        await self.table.replace(SearchEntry, of_plan, ["kind", "code"], SearchEntry.plan_id == plan)
+        given = select(Target.code).join(GivenFigure, GivenFigure.target_id == Target.id)
+        found_in_file = (SearchEntry.plan_id == plan) & SearchEntry.code.not_in(given)
+        await self.table.replace(SearchEntry, of_plan, ["kind", "code"], found_in_file)
         # Units outlive a plan: those that this one does not name stay findable.
         within = (SearchEntry.region_code == self.region) & SearchEntry.plan_id.is_(None)
         await self.table.sync(SearchEntry, of_region, ["kind", "code"], within=within, replace=True)

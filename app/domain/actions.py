@@ -20,6 +20,7 @@ from app.domain.permissions import (
     may_file_material,
     may_grant_extension,
     may_grant_waiver,
+    may_manage_work_item,
     may_report,
     may_return,
     may_set_schedule,
@@ -37,6 +38,7 @@ __all__ = [
     "ObligationAction",
     "ScheduleAction",
     "WebhookAction",
+    "WorkItemAction",
     "account_actions",
     "calendar_subscription_actions",
     "delivery_actions",
@@ -47,6 +49,7 @@ __all__ = [
     "schedule_actions",
     "submission_actions",
     "webhook_actions",
+    "work_item_actions",
 ]
 
 
@@ -110,6 +113,12 @@ class DeliveryAction(Labelled):
     REDELIVER = "redeliver", "重送"
 
 
+class WorkItemAction(Labelled):
+    """What can be done with an item of a list."""
+
+    CHANGE = "change", "修改"
+
+
 def submission_actions(
     actor: Actor, state: SubmissionState, subject: Subject, certifying_units: Iterable[str]
 ) -> tuple[SubmissionAction, ...]:
@@ -168,6 +177,11 @@ def form_item_actions(
 def schedule_actions(actor: Actor, subject: Subject) -> tuple[ScheduleAction, ...]:
     """What can be done with the schedule of a unit that reports on the task."""
     return (ScheduleAction.SET,) if may_set_schedule(actor, subject) else ()
+
+
+def work_item_actions(actor: Actor, subject: Subject) -> tuple[WorkItemAction, ...]:
+    """What can be done with an item of a list, however far it is."""
+    return (WorkItemAction.CHANGE,) if may_manage_work_item(actor, subject) else ()
 
 
 # What follows is shown to nobody but whoever may do all of it: administrators, or its owner.

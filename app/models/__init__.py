@@ -7,6 +7,7 @@ from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
 from app.models.calendar_subscription import CalendarSubscription
 from app.models.event import Event, OutboxEvent, RaisedReminder, ReminderProgress
+from app.models.given_figure import GivenFigure
 from app.models.idempotency import IdempotencyKey
 from app.models.material import Material
 from app.models.obligation import ComplianceCount, Extension, Obligation, Waiver
@@ -19,6 +20,7 @@ from app.models.target import Indicator, Target
 from app.models.task import Assignment, Clause, Task, TaskGroup
 from app.models.unit import Unit, UnitAlias
 from app.models.webhook import Webhook, WebhookDelivery
+from app.models.work_item import WorkItem, WorkItemRevision
 
 __all__ = [
     "Account",
@@ -35,6 +37,7 @@ __all__ = [
     "ComplianceCount",
     "Event",
     "Extension",
+    "GivenFigure",
     "IdempotencyKey",
     "Indicator",
     "Material",
@@ -66,4 +69,6 @@ __all__ = [
     "Waiver",
     "Webhook",
     "WebhookDelivery",
+    "WorkItem",
+    "WorkItemRevision",
 ]

@@ -1,0 +1,115 @@
+"""Work items with their revisions, and figures that came from above with the documents that gave them.
+
+A given figure is a target like any other, so the service now adds targets, indicators and what they are found by; the
+versions of the tasks that this renews are renewed as the owner, for the service writes no task.
+
+Revision: 0019, after 0017
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0019"
+down_revision = "0017"
+branch_labels = None
+depends_on = None
+
+_ROLE = "liuzhang_service"
+_ADDED_TO = ("targets", "indicators", "search_entries")
+_FROZEN = ("work_items", "work_item_revisions", "given_figures")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "work_items",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("plan_id", sa.BigInteger(), nullable=False),
+        sa.Column("battle_id", sa.BigInteger(), nullable=False),
+        sa.Column("task_id", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("kind IN ('policy', 'project', 'task')", name=op.f("ck_work_items_kind_known")),
+        sa.ForeignKeyConstraint(
+            ["battle_id", "plan_id"],
+            ["battles.id", "battles.plan_id"],
+            name=op.f("fk_work_items_battle_id_plan_id_battles"),
+        ),
+        sa.ForeignKeyConstraint(["task_id"], ["tasks.id"], name=op.f("fk_work_items_task_id_tasks")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_work_items")),
+    )
+    op.create_index(op.f("ix_work_items_plan_id_id"), "work_items", ["plan_id", "id"])
+    op.create_index(op.f("ix_work_items_battle_id_plan_id"), "work_items", ["battle_id", "plan_id"])
+    op.create_index(op.f("ix_work_items_task_id"), "work_items", ["task_id"])
+    op.create_table(
+        "work_item_revisions",
+        sa.Column("work_item_id", sa.Uuid(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("unit_id", sa.BigInteger(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("starts_on", sa.Date(), nullable=True),
+        sa.Column("due_on", sa.Date(), nullable=True),
+        sa.Column("next_due_on", sa.Date(), nullable=True),
+        sa.Column("missing", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("content", postgresql.JSONB(), nullable=False),
+        sa.Column("haystack", sa.Text(), nullable=False),
+        sa.Column("grams", sa.ARRAY(sa.Text()), nullable=False),
+        sa.CheckConstraint("revision > 0", name=op.f("ck_work_item_revisions_revision_positive")),
+        sa.CheckConstraint("due_on >= starts_on", name=op.f("ck_work_item_revisions_ends_after_start")),
+        sa.CheckConstraint(
+            "state IN ('cancelled', 'completed', 'planned', 'under_way')",
+            name=op.f("ck_work_item_revisions_state_known"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["work_item_id"], ["work_items.id"], name=op.f("fk_work_item_revisions_work_item_id_work_items")
+        ),
+        sa.ForeignKeyConstraint(["unit_id"], ["units.id"], name=op.f("fk_work_item_revisions_unit_id_units")),
+        sa.PrimaryKeyConstraint("work_item_id", "revision", name=op.f("pk_work_item_revisions")),
+    )
+    for column in ("unit_id", "state", "next_due_on"):
+        op.create_index(op.f(f"ix_work_item_revisions_{column}"), "work_item_revisions", [column])
+    op.create_index(op.f("ix_work_item_revisions_grams"), "work_item_revisions", ["grams"], postgresql_using="gin")
+    op.create_table(
+        "given_figures",
+        sa.Column("target_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("replaces_id", sa.BigInteger(), nullable=True),
+        sa.Column("document_number", sa.Text(), nullable=False),
+        sa.Column("document_title", sa.Text(), nullable=False),
+        sa.Column("document_issuer", sa.Text(), nullable=False),
+        sa.Column("document_issued_on", sa.Date(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("given_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("replaces_id <> target_id", name=op.f("ck_given_figures_replaces_another")),
+        sa.ForeignKeyConstraint(["target_id"], ["targets.id"], name=op.f("fk_given_figures_target_id_targets")),
+        sa.ForeignKeyConstraint(
+            ["replaces_id"], ["given_figures.target_id"], name=op.f("fk_given_figures_replaces_id_given_figures")
+        ),
+        sa.PrimaryKeyConstraint("target_id", name=op.f("pk_given_figures")),
+        sa.UniqueConstraint("replaces_id", name=op.f("uq_given_figures_replaces_id")),
+    )
+    for table in _FROZEN:
+        op.execute(f"""
+            CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+            FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+        """)
+    op.execute(f"REVOKE UPDATE, DELETE ON work_item_revisions, given_figures, work_items FROM {_ROLE}")
+    # For the lock of a row alone: the trigger refuses any change.
+    op.execute(f"GRANT UPDATE (id) ON work_items TO {_ROLE}")
+    for table in _ADDED_TO:
+        op.execute(f"GRANT INSERT ON {table} TO {_ROLE}")
+    op.execute("""
+        ALTER FUNCTION renew_tasks_of_targets() SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+    """)
+
+
+def downgrade() -> None:
+    op.execute("ALTER FUNCTION renew_tasks_of_targets() SECURITY INVOKER RESET search_path")
+    for table in _ADDED_TO:
+        op.execute(f"REVOKE INSERT ON {table} FROM {_ROLE}")
+    op.drop_table("given_figures")
+    op.drop_table("work_item_revisions")
+    op.drop_table("work_items")
