@@ -8,7 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain.audit import AuditAction
@@ -22,7 +22,6 @@ from app.models import (
     Clause,
     GivenFigure,
     Indicator,
-    Obligation,
     Plan,
     Region,
     Rule,
@@ -38,7 +37,6 @@ from app.models import (
     TaskGroup,
     Unit,
     UnitAlias,
-    WorkItem,
 )
 from app.rendering import exact
 from app.services.audit import APPENDING, Act, Done, columns_of
@@ -48,6 +46,7 @@ from migrations import LOCK
 from seed import format as seed_format
 from seed.codes import codes
 from seed.entries import Entry, search_entries
+from seed.history import tasks_of_history
 from seed.reader import PlanSource, SeedError, read_plan
 from seed.synchroniser import Keys, LoadReport, Row, Synchroniser
 
@@ -177,9 +176,7 @@ class _Load:
         return plan
 
     async def _refuse_removal_of_history(self, plan: int) -> None:
-        """A task whose reports were due or begun is history: a plan can no longer be written without it.
-
-        Nor without one that has work items, or was given figures from above.
+        """A task that has a history stays: a plan can no longer be written without it.
 
         Raises:
             SeedError: such a task is missing.
@@ -190,32 +187,10 @@ class _Load:
             for group in file.content.groups
             for task in group.tasks
         ]
-        begun = (
-            select(Task.code)
-            .join(Obligation, Obligation.task_id == Task.id)
-            .where(
-                Task.plan_id == plan,
-                Task.code.not_in(wanted),
-                or_(Obligation.due_at <= self.now, Obligation.submitted_at.is_not(None)),
-            )
-            .distinct()
-            .order_by(Task.code)
-        )
-        lost = (await self.connection.execute(begun)).scalars().all()
+        lost = await tasks_of_history(self.connection, plan, without=wanted, now=self.now)
         if lost:
-            said = "已有到期或已报送的应报,不能从方案中删除"
-            raise SeedError([self.source.plan.finding((), f"任务 {code} {said}") for code in lost])
-        has_items = select(WorkItem.task_id)
-        was_given = select(Target.task_id).join(GivenFigure, GivenFigure.target_id == Target.id)
-        kept = (
-            select(Task.code)
-            .where(Task.plan_id == plan, Task.code.not_in(wanted), Task.id.in_(has_items) | Task.id.in_(was_given))
-            .order_by(Task.code)
-        )
-        lost = (await self.connection.execute(kept)).scalars().all()
-        if lost:
-            said = "已有清单事项或补登的目标值,不能从方案中删除"
-            raise SeedError([self.source.plan.finding((), f"任务 {code} {said}") for code in lost])
+            finding = self.source.plan.finding
+            raise SeedError([finding((), f"任务 {code} {said},不能从方案中删除") for code, said in lost])
 
     async def _battles(self, plan: int) -> Keys:
         battles: list[Row] = []

@@ -6,7 +6,6 @@ Their codes go from ``-T101`` on, so that those of the plan's file never meet th
 from datetime import date, datetime
 from typing import Any
 
-import uuid_utils.compat
 from pypinyin import Style, lazy_pinyin
 from sqlalchemy import bindparam, text
 
@@ -14,17 +13,19 @@ from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.audit import AuditAction
 from app.domain.events import EventType
+from app.domain.owing import reporters
 from app.domain.permissions import Capability, Subject, may_give_figure
-from app.domain.plan import battle_of, plan_of
+from app.domain.plan import AssignmentRole, UnitKind, battle_of, plan_of
 from app.domain.search import EntryKind, index_text
 from app.errors import ConflictError, Fault, InvalidRequestError, NotFoundError
-from app.models import GivenFigure, Target
+from app.models import GivenFigure, Target, Task
 from app.rendering import Known, Rendered, exact, render
 from app.schemas.base import AsOfQuery
 from app.schemas.given_figure import FigureCreate, GivenFigureRead, GivenFiguresRead
 from app.services.audit import Act, record
 from app.services.caller import Caller, forbidden
 from app.services.events import NewEvent, emit
+from app.services.obligations import brackets_of_tasks
 from app.services.reader import Reader
 from app.services.targets import target_read, targets_where
 
@@ -86,6 +87,8 @@ _MAKE_FOUND = Query(
             CAST(:pinyin AS text[]), CAST(:initials AS text[]), :haystack, CAST(:grams AS text[]))
 """)
 )
+_BRACKETS = Query(brackets_of_tasks().where(Task.id == bindparam("task")))
+_UNITS = Query(text("SELECT code FROM units WHERE id = ANY(CAST(:units AS bigint[])) ORDER BY code"))
 _BY_CODE = targets_where(Target.code == bindparam("code"))
 _OF_TASK = targets_where((Target.task_id == bindparam("task")) & GivenFigure.given_at.is_not(None))
 
@@ -169,17 +172,20 @@ async def give_figure(
     shown = _read(row, {target["code"]})
     act = Act(AuditAction.TARGET_GIVE, target["code"], plan_of(code), after=_audited(shown))
     await record(db, caller, [act], now=now)
-    told = NewEvent(
-        EventType.TARGET_GIVEN,
-        at=now,
-        plan=plan_of(code),
-        battle=battle_of(code),
-        unit=task["office"],
-        subject=uuid_utils.compat.uuid7(),
-        data={"task": code},
-    )
-    await emit(db, [told])
+    plan, battle, data = plan_of(code), battle_of(code), {"task": code}
+    units = await _reporters(db, task)
+    await emit(db, [NewEvent(EventType.TARGET_GIVEN, now, plan, battle, unit, None, data) for unit in units])
     return shown
+
+
+async def _reporters(db: Database, task: Any) -> list[str]:
+    """The units that report on a task, who are to know; where it has none, the office of its task force."""
+    bracket = [
+        (AssignmentRole(row["role"]), UnitKind(row["kind"]), int(row["unit_id"]))
+        for row in await db.fetch(_BRACKETS, task=task["id"])
+    ]
+    units = await db.fetch(_UNITS, units=list(reporters(bracket)))
+    return [row["code"] for row in units] or [task["office"]]
 
 
 async def _replaced(db: Database, task: Any, given: FigureCreate) -> int | None:

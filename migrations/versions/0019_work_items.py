@@ -17,6 +17,7 @@ depends_on = None
 
 _ROLE = "liuzhang_service"
 _ADDED_TO = ("targets", "indicators", "search_entries")
+_RENEWING = ("targets", "indicators")
 _FROZEN = ("work_items", "work_item_revisions", "given_figures")
 
 
@@ -101,13 +102,15 @@ def upgrade() -> None:
     op.execute(f"GRANT UPDATE (id) ON work_items TO {_ROLE}")
     for table in _ADDED_TO:
         op.execute(f"GRANT INSERT ON {table} TO {_ROLE}")
-    op.execute("""
-        ALTER FUNCTION renew_tasks_of_targets() SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
-    """)
+    for table in _RENEWING:
+        op.execute(f"""
+            ALTER FUNCTION renew_tasks_of_{table}() SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+        """)
 
 
 def downgrade() -> None:
-    op.execute("ALTER FUNCTION renew_tasks_of_targets() SECURITY INVOKER RESET search_path")
+    for table in _RENEWING:
+        op.execute(f"ALTER FUNCTION renew_tasks_of_{table}() SECURITY INVOKER RESET search_path")
     for table in _ADDED_TO:
         op.execute(f"REVOKE INSERT ON {table} FROM {_ROLE}")
     op.drop_table("given_figures")

@@ -22,11 +22,13 @@ from app.domain.permissions import (
     has_capability,
     may_certify,
     may_file_material,
+    may_give_figure,
     may_grant_extension,
     may_grant_waiver,
     may_manage_accounts,
     may_manage_subscription,
     may_manage_webhooks,
+    may_manage_work_item,
     may_read_audit,
     may_read_plan,
     may_read_progress,
@@ -83,6 +85,7 @@ class Hall:
     key_id: str
     webhook: str
     subscriptions: dict[str, str]
+    items: dict[str, str]
 
     async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = (
@@ -144,7 +147,13 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                 headers = {"Authorization": f"Bearer {keys.get(who) or KEYS[who]}"}
                 made = await client.post("/api/v1/calendar-subscriptions", json={"name": "手机"}, headers=headers)
                 subscriptions[unit] = made.json()["token_id"]
-            yield Hall(client, keys, ids, drafts, account, key.json()["key_id"], hooked.json()["id"], subscriptions)
+            items: dict[str, str] = {}
+            for unit, task in TASKS.items():
+                item = {"task": task, "kind": "project", "title": "项目", "unit": unit}
+                items[unit] = (await client.post("/api/v1/work-items", json=item, headers=everything)).json()["id"]
+            yield Hall(
+                client, keys, ids, drafts, account, key.json()["key_id"], hooked.json()["id"], subscriptions, items
+            )
 
 
 Body = Callable[[Hall, str], Any]
@@ -178,6 +187,7 @@ def at(path: str) -> Callable[[Hall, str], str]:
         key=hall.key_id,
         webhook=hall.webhook,
         subscription=hall.subscriptions[unit],
+        item=hall.items[unit],
     )
 
 
@@ -244,6 +254,7 @@ def of_another(path: str, body: Any = None) -> Row:
     return Row(at(f"/api/v1/webhooks/{{webhook}}{path}"), lambda _, __: False, lambda _, __: body, refused=404)
 
 
+DOCUMENT_GIVING = {"number": "怀教发〔2023〕5号", "title": "通知", "issuer": "市教育局", "issued_on": "2023-05-08"}
 ROWS: dict[str, Row] = {
     "list_tasks": plan("/api/v1/tasks?limit=1"),
     "get_task": plan("/api/v1/tasks/{task}"),
@@ -387,6 +398,38 @@ ROWS: dict[str, Row] = {
     "create_key": manages("/api/v1/accounts/{account}/keys", {}),
     "rotate_key": manages("/api/v1/accounts/{account}/keys/{key}/rotate", {}),
     "revoke_key": manages("/api/v1/accounts/{account}/keys/{key}"),
+    # Lists and figures from above. What is allowed contradicts itself, so nothing is written.
+    "list_work_items": listed("/api/v1/work-items", item_units),
+    "get_work_item": Row(at("/api/v1/work-items/{item}"), reads, refused=404),
+    "get_work_item_history": Row(at("/api/v1/work-items/{item}/history"), reads, refused=404),
+    "create_work_item": Row(
+        at("/api/v1/work-items"),
+        lambda actor, unit: may_manage_work_item(actor, subject(unit)),
+        lambda _, unit: {
+            "task": TASKS[unit],
+            "kind": "task",
+            "title": "甲",
+            "unit": unit,
+            "investment": {"planned": 1},
+        },
+    ),
+    "patch_work_item": Row(
+        at("/api/v1/work-items/{item}"),
+        lambda actor, unit: may_manage_work_item(actor, subject(unit)),
+        lambda _, __: {"reason": "改"},
+    ),
+    "list_figures": plan("/api/v1/tasks/{task}/figures"),
+    "give_figure": Row(
+        at("/api/v1/tasks/{task}/figures"),
+        lambda actor, _: may_give_figure(actor, Subject(PLAN, BATTLE)),
+        lambda _, __: {
+            "indicator": "没有的指标",
+            "operator": "gte",
+            "value": 1,
+            "text": "甲",
+            "document": DOCUMENT_GIVING,
+        },
+    ),
 }
 DOCUMENT = create_app(Settings(database_url="postgresql://unused")).openapi()
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests.api.test_idempotency import assert_same
-from tests.api.test_permission_matrix import OPERATIONS
+from tests.api.test_permission_matrix import DOCUMENT_GIVING, OPERATIONS
 from tests.api.test_webhooks import Desk, desk_of
 from tests.conftest import Clone
 from tests.contract.test_bad_input import TABLES, contents
@@ -203,6 +203,20 @@ async def of_subscription(house: House) -> Asked:
     return Asked(token_id=made["token_id"])
 
 
+async def work_item(_: House) -> Asked:
+    return Asked({"task": "431228-2023-6-3-4", "kind": "project", "title": "项目", "unit": "431228-jyj"})
+
+
+async def work_item_change(house: House) -> Asked:
+    made = await house.made("create_work_item", await work_item(house))
+    return Asked({"reason": "开工", "state": "under_way"}, id=made["id"])
+
+
+async def figure(_: House) -> Asked:
+    given = {"indicator": "新增公办学位", "direction": "higher", "accumulation": "cumulative", "operator": "gte"}
+    return Asked({**given, "value": 800, "text": "八百个以上", "document": DOCUMENT_GIVING}, code="431228-2023-6-3-4")
+
+
 ROWS: dict[str, Row] = {
     "create_submission": report,
     "create_submissions": batch,
@@ -234,6 +248,9 @@ ROWS: dict[str, Row] = {
     "redeliver_event": delivery,
     "create_calendar_subscription": subscription,
     "revoke_calendar_subscription": of_subscription,
+    "create_work_item": work_item,
+    "patch_work_item": work_item_change,
+    "give_figure": figure,
 }
 
 

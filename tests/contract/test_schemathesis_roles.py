@@ -39,7 +39,7 @@ from app.openapi import OPEN, OPEN_TO_SOME
 from app.routers.answers import PROBLEM_JSON
 from app.routers.files import CSV
 from app.settings import Settings
-from tests.api.test_permission_matrix import BATTLE, HOLDERS, OPERATIONS, OTHER, OWN, PLAN, TASKS
+from tests.api.test_permission_matrix import BATTLE, DOCUMENT_GIVING, HOLDERS, OPERATIONS, OTHER, OWN, PLAN, TASKS
 from tests.conftest import KEYS, Clone, Keyed, listening, make_key
 
 NOW = datetime(2023, 6, 10, 9, 0, tzinfo=SHANGHAI)
@@ -78,6 +78,18 @@ MEANT: dict[str, tuple[Any, ...]] = {
     "url": (RECEIVER,),
     "wait": (0,),
     "q": ("高标准农田",),
+    "milestones": ([{"title": "开工", "due_on": "2023-06-30", "done_on": "2023-06-01"}], []),
+    "investment": (None,),
+    "starts_on": ("2023-04-01",),
+    "due_on": ("2023-12-31",),
+    "indicator": ("新建高标准农田面积",),
+    "unit_of_measure": (None,),
+    "direction": (None,),
+    "accumulation": (None,),
+    "operator": ("gte",),
+    "value_max": (None,),
+    "replaces": (None,),
+    "document": (DOCUMENT_GIVING,),
 }
 LEFT_OUT = {"Authorization", "cursor", "Idempotency-Key", "If-Match", "If-None-Match", "token"}
 REACHED: set[str] = set()
@@ -155,6 +167,8 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                     while not deliveries:
                         await asyncio.sleep(0.1)
                         deliveries = (await client.get(f"/webhooks/{hook}/deliveries", headers=owner)).json()["items"]
+                item = {"task": TASKS[OWN], "kind": "project", "title": "项目", "unit": OWN}
+                work_item = await made("/work-items", item, "id")
                 named = {
                     "/tasks/{code}": MEANT["task"],
                     "/units/{code}": MEANT["unit"],
@@ -171,6 +185,7 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                     "DELETE /webhooks/{id}": (first,),
                     "{event}": (deliveries[0]["event"],),
                     "{id}": (*drafts, *submitted),
+                    "/work-items/{id}": (work_item,),
                     "/submissions/{id}": tuple(one for one in (*drafts, *certified) if one in own),
                     "/submissions/{id}/submit": tuple(one for one in drafts if one in own),
                     "/submissions/{id}/correct": tuple(certified),

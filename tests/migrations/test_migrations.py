@@ -34,6 +34,7 @@ from app.domain.plan import (
 from app.domain.progress import Stage
 from app.domain.roles import Role
 from app.domain.search import EntryKind
+from app.domain.work_items import WorkItemKind, WorkItemState
 from app.domain.workflow import SubmissionAction, SubmissionState
 from app.models import Base
 from migrations import alembic_config
@@ -65,6 +66,8 @@ CODES: dict[tuple[str, str], type[StrEnum]] = {
     ("task_force_heads", "role"): TaskForceRole,
     ("units", "kind"): UnitKind,
     ("waivers", "kind"): WaiverKind,
+    ("work_item_revisions", "state"): WorkItemState,
+    ("work_items", "kind"): WorkItemKind,
 }
 # Alembic's own table, and what belongs to it.
 OURS = "n.nspname = 'public' AND c.relname NOT LIKE 'alembic_version%'"
