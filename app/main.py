@@ -25,6 +25,7 @@ from app.routers import (
     audit,
     battles,
     calendar_subscriptions,
+    cases,
     changes,
     deadlines,
     docs,
@@ -88,6 +89,7 @@ ROUTES = (
     changes,
     webhooks,
     calendar_subscriptions,
+    cases,
     work_items,
 )
 

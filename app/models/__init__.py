@@ -6,6 +6,7 @@ from app.models.audit import AuditEntry, AuditHead
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
 from app.models.calendar_subscription import CalendarSubscription
+from app.models.case import Case, CaseEvidence, CaseStep, RaisedCaseReminder
 from app.models.event import Event, OutboxEvent, RaisedReminder, ReminderProgress
 from app.models.given_figure import GivenFigure
 from app.models.idempotency import IdempotencyKey
@@ -33,6 +34,9 @@ __all__ = [
     "Base",
     "Battle",
     "CalendarSubscription",
+    "Case",
+    "CaseEvidence",
+    "CaseStep",
     "Clause",
     "ComplianceCount",
     "Event",
@@ -46,6 +50,7 @@ __all__ = [
     "OutboxEvent",
     "Plan",
     "ProgressSchedule",
+    "RaisedCaseReminder",
     "RaisedReminder",
     "Region",
     "ReminderProgress",

@@ -43,7 +43,7 @@ from app.services.standing import (
 )
 from app.services.tasks import task_key
 
-__all__ = ["get_task_progress", "roll_up_battle", "roll_up_plan"]
+__all__ = ["demand_whole", "get_task_progress", "roll_up_battle", "roll_up_plan"]
 
 _POINTS = schedule_points(
     Submission.task_id,
@@ -189,7 +189,7 @@ async def roll_up_battle(
         NotFoundError: no battle has this code.
         ForbiddenError: the caller does not see the whole battle.
     """
-    _demand_whole(caller, Subject(plan_of(code), code))
+    demand_whole(caller, Subject(plan_of(code), code))
     return await _rolled_up(reader, _OF_BATTLE, code, known, as_of=query.as_of or now, missing=f"没有仗 {code}")
 
 
@@ -202,11 +202,16 @@ async def roll_up_plan(
         NotFoundError: no plan has this code.
         ForbiddenError: the caller does not see the whole plan.
     """
-    _demand_whole(caller, Subject(code))
+    demand_whole(caller, Subject(code))
     return await _rolled_up(reader, _OF_PLAN, code, known, as_of=query.as_of or now, missing=f"没有总体方案 {code}")
 
 
-def _demand_whole(caller: Caller, whole: Subject) -> None:
+def demand_whole(caller: Caller, whole: Subject) -> None:
+    """Refuse what is rolled up over units that the caller does not see.
+
+    Raises:
+        ForbiddenError: the caller does not see the whole battle or plan.
+    """
     if not caller.sees(whole):
         raise forbidden(caller.actor, Capability.READ_PROGRESS, "跨单位的汇总")
 

@@ -3,7 +3,7 @@
 A given figure is a target like any other, so the service now adds targets, indicators and what they are found by; the
 versions of the tasks that this renews are renewed as the owner, for the service writes no task.
 
-Revision: 0019, after 0017
+Revision: 0019, after 0018
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0019"
-down_revision = "0017"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import migrations
 from app.db import create_engine
 from app.domain.audit import AuditAction
+from app.domain.cases import CaseAction, CaseKind, CaseReminder, CaseState
 from app.domain.deadlines import WaiverKind
 from app.domain.events import DeliveryState, EventType, PauseReason, Reminder, WebhookState
 from app.domain.plan import (
@@ -66,6 +67,11 @@ CODES: dict[tuple[str, str], type[StrEnum]] = {
     ("task_force_heads", "role"): TaskForceRole,
     ("units", "kind"): UnitKind,
     ("waivers", "kind"): WaiverKind,
+    ("cases", "kind"): CaseKind,
+    ("cases", "state"): CaseState,
+    ("case_steps", "action"): CaseAction,
+    ("case_steps", "to_state"): CaseState,
+    ("raised_case_reminders", "kind"): CaseReminder,
     ("work_item_revisions", "state"): WorkItemState,
     ("work_items", "kind"): WorkItemKind,
 }

@@ -587,6 +587,10 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "waivers": ("INSERT", "SELECT"),
     "webhook_deliveries": ("DELETE", "INSERT", "SELECT", "UPDATE"),
     "webhooks": ("DELETE", "INSERT", "SELECT", "UPDATE"),
+    "cases": ("INSERT", "SELECT", "UPDATE"),
+    "case_steps": ("INSERT", "SELECT"),
+    "case_evidence": ("INSERT", "SELECT"),
+    "raised_case_reminders": ("INSERT", "SELECT"),
     "work_item_revisions": ("INSERT", "SELECT"),
     "work_items": ("INSERT", "SELECT", "UPDATE (id)"),
 }
