@@ -31,9 +31,11 @@ from app.routers import (
     docs,
     files,
     health,
+    inspections,
     materials,
     plans,
     progress,
+    rankings,
     rules,
     schedules,
     search,
@@ -91,6 +93,8 @@ ROUTES = (
     calendar_subscriptions,
     cases,
     work_items,
+    rankings,
+    inspections,
 )
 
 

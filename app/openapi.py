@@ -62,6 +62,11 @@ TAGS: list[dict[str, Any]] = [
         "description": "台账:督办单、重大隐患、企业问题、巡查发现、风险台账,从登记、交办到销号;应当督办的任务。",
     },
     {"name": "work-items", "description": "清单:任务之下的项目、任务、政策,项目按“六个一”判断是否完整,各版都保留。"},
+    {"name": "rankings", "description": "排名:市八部门与乡镇的监管执法季度排名,谁居末三位、第几次、后果是什么。"},
+    {
+        "name": "inspections",
+        "description": "巡查:一季一巡查、一考核、一通报、一曝光,发现的问题进台账;哪些单位还没有巡查。",
+    },
     {"name": "health", "description": "运行状况与监控指标。"},
 ]
 

@@ -26,6 +26,7 @@ from app.domain.permissions import (
     may_judge_case,
     may_manage_case,
     may_manage_work_item,
+    may_record_ranking,
     may_register_case,
     may_report,
     may_return,
@@ -41,8 +42,10 @@ __all__ = [
     "CandidateAction",
     "DeliveryAction",
     "FormAction",
+    "InspectionAction",
     "KeyAction",
     "ObligationAction",
+    "RankingAction",
     "ScheduleAction",
     "WebhookAction",
     "WorkItemAction",
@@ -52,11 +55,13 @@ __all__ = [
     "case_actions",
     "delivery_actions",
     "form_item_actions",
+    "inspection_actions",
     "key_actions",
     "may_register_kind",
     "may_take_case_step",
     "obligation_actions",
     "obligation_rights",
+    "ranking_actions",
     "schedule_actions",
     "submission_actions",
     "webhook_actions",
@@ -128,6 +133,18 @@ class CandidateAction(Labelled):
     """What can be done about a task that lags."""
 
     REGISTER = "register", "登记督办单"
+
+
+class RankingAction(Labelled):
+    """What can be done with a ranking."""
+
+    CORRECT = "correct", "更正"
+
+
+class InspectionAction(Labelled):
+    """What can be done with an inspection."""
+
+    CHANGE = "change", "补登得分、通报与曝光"
 
 
 class WorkItemAction(Labelled):
@@ -231,6 +248,16 @@ def candidate_actions(actor: Actor, subject: Subject, *, has_order: bool) -> tup
     """What can be done about a task that lags: where an order is open, nothing."""
     may = not has_order and may_register_kind(actor, subject, CaseKind.SUPERVISION_ORDER)
     return (CandidateAction.REGISTER,) if may else ()
+
+
+def ranking_actions(actor: Actor, subject: Subject) -> tuple[RankingAction, ...]:
+    """What can be done with a ranking."""
+    return (RankingAction.CORRECT,) if may_record_ranking(actor, subject) else ()
+
+
+def inspection_actions(actor: Actor, subject: Subject) -> tuple[InspectionAction, ...]:
+    """What can be done with an inspection."""
+    return (InspectionAction.CHANGE,) if may_record_ranking(actor, subject) else ()
 
 
 def work_item_actions(actor: Actor, subject: Subject) -> tuple[WorkItemAction, ...]:

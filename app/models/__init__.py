@@ -10,9 +10,11 @@ from app.models.case import Case, CaseEvidence, CaseStep, RaisedCaseReminder
 from app.models.event import Event, OutboxEvent, RaisedReminder, ReminderProgress
 from app.models.given_figure import GivenFigure
 from app.models.idempotency import IdempotencyKey
+from app.models.inspection import Inspection, InspectionFinding, InspectionRevision
 from app.models.material import Material
 from app.models.obligation import ComplianceCount, Extension, Obligation, Waiver
 from app.models.plan import Plan, Region, SuperiorDocument
+from app.models.ranking import Ranking, RankingEntry, RankingRevision
 from app.models.rule import Rule, RuleUnit, RuleVersion
 from app.models.schedule import ProgressSchedule, ScheduleStretch
 from app.models.search import SearchEntry
@@ -44,6 +46,9 @@ __all__ = [
     "GivenFigure",
     "IdempotencyKey",
     "Indicator",
+    "Inspection",
+    "InspectionFinding",
+    "InspectionRevision",
     "Material",
     "Obligation",
     "Observation",
@@ -52,6 +57,9 @@ __all__ = [
     "ProgressSchedule",
     "RaisedCaseReminder",
     "RaisedReminder",
+    "Ranking",
+    "RankingEntry",
+    "RankingRevision",
     "Region",
     "ReminderProgress",
     "Rule",

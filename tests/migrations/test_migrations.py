@@ -33,6 +33,7 @@ from app.domain.plan import (
     UnitKind,
 )
 from app.domain.progress import Stage
+from app.domain.rankings import RankingKind
 from app.domain.roles import Role
 from app.domain.search import EntryKind
 from app.domain.work_items import WorkItemKind, WorkItemState
@@ -74,6 +75,7 @@ CODES: dict[tuple[str, str], type[StrEnum]] = {
     ("raised_case_reminders", "kind"): CaseReminder,
     ("work_item_revisions", "state"): WorkItemState,
     ("work_items", "kind"): WorkItemKind,
+    ("rankings", "kind"): RankingKind,
 }
 # Alembic's own table, and what belongs to it.
 OURS = "n.nspname = 'public' AND c.relname NOT LIKE 'alembic_version%'"

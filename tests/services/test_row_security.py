@@ -593,6 +593,12 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "raised_case_reminders": ("INSERT", "SELECT"),
     "work_item_revisions": ("INSERT", "SELECT"),
     "work_items": ("INSERT", "SELECT", "UPDATE (id)"),
+    "inspection_findings": ("INSERT", "SELECT"),
+    "inspection_revisions": ("INSERT", "SELECT"),
+    "inspections": ("INSERT", "SELECT", "UPDATE (id)"),
+    "ranking_entries": ("INSERT", "SELECT"),
+    "ranking_revisions": ("INSERT", "SELECT"),
+    "rankings": ("INSERT", "SELECT", "UPDATE (id)"),
 }
 
 
