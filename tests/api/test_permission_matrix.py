@@ -36,6 +36,7 @@ from app.domain.permissions import (
     may_read_plan,
     may_read_progress,
     may_read_self,
+    may_record_ranking,
     may_register_case,
     may_report,
     may_return,
@@ -91,6 +92,8 @@ class Hall:
     subscriptions: dict[str, str]
     cases: dict[str, str]
     items: dict[str, str]
+    rankings: dict[str, str]
+    inspections: dict[str, str]
 
     async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = (
@@ -172,7 +175,16 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
             for unit, task in TASKS.items():
                 item = {"task": task, "kind": "project", "title": "项目", "unit": unit}
                 items[unit] = (await client.post("/api/v1/work-items", json=item, headers=everything)).json()["id"]
-            yield Hall(client, keys, ids, drafts, account, key_id, hook, subscriptions, cases, items)
+            rankings: dict[str, str] = {}
+            inspections: dict[str, str] = {}
+            for period, unit in (("2023-Q1", OWN), ("2023-Q2", OTHER)):
+                made = await client.post("/api/v1/rankings", json=ranking_of(unit, period), headers=everything)
+                rankings[unit] = made.json()["id"]
+                made = await client.post("/api/v1/inspections", json=inspection_of(unit), headers=everything)
+                inspections[unit] = made.json()["id"]
+            yield Hall(
+                client, keys, ids, drafts, account, key_id, hook, subscriptions, cases, items, rankings, inspections
+            )
 
 
 Body = Callable[[Hall, str], Any]
@@ -208,6 +220,8 @@ def at(path: str) -> Callable[[Hall, str], str]:
         subscription=hall.subscriptions[unit],
         case=hall.cases[unit],
         item=hall.items[unit],
+        ranking=hall.rankings[unit],
+        inspection=hall.inspections[unit],
     )
 
 
@@ -233,6 +247,20 @@ def plan(path: str) -> Row:
 
 def listed(path: str, units: Callable[[Any], set[str]]) -> Row:
     return Row(at(path), takes_part, units=units)
+
+
+def safe(unit: str | None = None) -> Subject:
+    """What rankings and inspections are of: another battle."""
+    return Subject(PLAN, f"{PLAN}-5", unit)
+
+
+def ranking_of(unit: str, period: str) -> dict[str, Any]:
+    entries = [{"unit": unit, "rank": 12, "of": 13}]
+    return {"plan": PLAN, "kind": "city_departments", "period": period, "source": "通报", "entries": entries}
+
+
+def inspection_of(unit: str) -> dict[str, Any]:
+    return {"plan": PLAN, "period": "2023-Q2", "team": 1, "unit": unit, "inspected_on": "2023-05-16"}
 
 
 def item_units(page: Any) -> set[str]:
@@ -489,6 +517,43 @@ ROWS: dict[str, Row] = {
             "text": "甲",
             "document": DOCUMENT_GIVING,
         },
+    ),
+    # Rankings and inspections. What is allowed is recorded already.
+    "list_rankings": Row(at("/api/v1/rankings"), takes_part),
+    "get_ranking": Row(
+        at("/api/v1/rankings/{ranking}"),
+        lambda actor, unit: may_read_progress(actor, safe(unit), public=False),
+        refused=404,
+    ),
+    "list_consequences": listed(f"/api/v1/rankings/consequences?plan={PLAN}", item_units),
+    "record_ranking": Row(
+        at("/api/v1/rankings"),
+        lambda actor, _: may_record_ranking(actor, safe()),
+        lambda _, unit: ranking_of(unit, "2023-Q1"),
+    ),
+    "correct_ranking": Row(
+        at("/api/v1/rankings/{ranking}/correct"),
+        lambda actor, _: may_record_ranking(actor, safe()),
+        lambda _, unit: {"reason": "误", "source": "更正", "entries": ranking_of(unit, "")["entries"]},
+        refused=404,
+    ),
+    "list_inspections": listed("/api/v1/inspections", item_units),
+    "get_inspection": Row(
+        at("/api/v1/inspections/{inspection}"),
+        lambda actor, unit: may_read_progress(actor, safe(unit), public=False),
+        refused=404,
+    ),
+    "measure_coverage": listed(f"/api/v1/inspections/coverage?plan={PLAN}&period=2023-Q2", item_units),
+    "record_inspection": Row(
+        at("/api/v1/inspections"),
+        lambda actor, _: may_record_ranking(actor, safe()),
+        lambda _, unit: inspection_of(unit),
+    ),
+    "patch_inspection": Row(
+        at("/api/v1/inspections/{inspection}"),
+        lambda actor, _: may_record_ranking(actor, safe()),
+        lambda _, __: {"score": 90},
+        refused=404,
     ),
 }
 DOCUMENT = create_app(Settings(database_url="postgresql://unused")).openapi()

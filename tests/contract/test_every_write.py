@@ -245,6 +245,34 @@ async def figure(_: House) -> Asked:
     return Asked({**given, "value": 800, "text": "八百个以上", "document": DOCUMENT_GIVING}, code="431228-2023-6-3-4")
 
 
+QUARTERS = ("2023-Q1", "2023-Q2")
+RANKINGS = iter([(kind, quarter) for quarter in QUARTERS for kind in ("city_departments", "county_townships")])
+INSPECTED = iter(["431228-jyj", "431228-nyncj", "431228-slj", "431228-fgj", "431228-tjj", "431228-czj"])
+
+
+async def ranking(_: House) -> Asked:
+    kind, quarter = next(RANKINGS)
+    unit = "芷江镇" if kind == "county_townships" else "县教育局"
+    entries = [{"unit": unit, "rank": 1, "of": 1}]
+    return Asked({"plan": "431228-2023", "kind": kind, "period": quarter, "source": "通报", "entries": entries})
+
+
+async def ranking_correction(house: House) -> Asked:
+    made = await house.made("record_ranking", await ranking(house))
+    entries = [{"unit": one["unit"]["unit"], "rank": 1, "of": 1} for one in made["entries"]]
+    return Asked({"reason": "误", "source": "更正", "entries": entries}, id=made["id"])
+
+
+async def inspection(_: House) -> Asked:
+    about = {"plan": "431228-2023", "period": "2023-Q1", "team": 1, "inspected_on": "2023-03-16"}
+    return Asked({**about, "unit": next(INSPECTED), "findings": [{"title": "甲", "description": "乙"}]})
+
+
+async def inspection_change(house: House) -> Asked:
+    made = await house.made("record_inspection", await inspection(house))
+    return Asked({"score": 90}, id=made["id"])
+
+
 ROWS: dict[str, Row] = {
     "create_submission": report,
     "create_submissions": batch,
@@ -288,6 +316,10 @@ ROWS: dict[str, Row] = {
     "create_work_item": work_item,
     "patch_work_item": work_item_change,
     "give_figure": figure,
+    "record_ranking": ranking,
+    "correct_ranking": ranking_correction,
+    "record_inspection": inspection,
+    "patch_inspection": inspection_change,
 }
 
 
