@@ -20,6 +20,7 @@ from app.domain.permissions import (
     Subject,
     may_certify,
     may_file_material,
+    may_give_figure,
     may_grant_extension,
     may_grant_waiver,
     may_handle_case,
@@ -41,6 +42,7 @@ __all__ = [
     "CalendarSubscriptionAction",
     "CandidateAction",
     "DeliveryAction",
+    "FigureAction",
     "FormAction",
     "InspectionAction",
     "KeyAction",
@@ -54,6 +56,7 @@ __all__ = [
     "candidate_actions",
     "case_actions",
     "delivery_actions",
+    "figure_actions",
     "form_item_actions",
     "inspection_actions",
     "key_actions",
@@ -133,6 +136,12 @@ class CandidateAction(Labelled):
     """What can be done about a task that lags."""
 
     REGISTER = "register", "登记督办单"
+
+
+class FigureAction(Labelled):
+    """What can be done with the figures of a task that waits for them."""
+
+    GIVE = "give", "补登"
 
 
 class RankingAction(Labelled):
@@ -248,6 +257,11 @@ def candidate_actions(actor: Actor, subject: Subject, *, has_order: bool) -> tup
     """What can be done about a task that lags: where an order is open, nothing."""
     may = not has_order and may_register_kind(actor, subject, CaseKind.SUPERVISION_ORDER)
     return (CandidateAction.REGISTER,) if may else ()
+
+
+def figure_actions(actor: Actor, subject: Subject, *, upstream: bool) -> tuple[FigureAction, ...]:
+    """What can be done with the figures of a task; of one that waits for none from above, nothing."""
+    return (FigureAction.GIVE,) if upstream and may_give_figure(actor, subject) else ()
 
 
 def ranking_actions(actor: Actor, subject: Subject) -> tuple[RankingAction, ...]:

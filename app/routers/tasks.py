@@ -51,7 +51,11 @@ async def list_figures(
     code: TaskCode, taken: Annotated[Reading[AsOfQuery], reading(AsOfQuery, Capability.READ_PLAN)]
 ) -> Response:
     """以上级下达为准的任务,后来由省、市文件下达的目标值,各由哪份文件下达,有无被后来的取代;as_of 可回到过去任一时刻。"""
-    return answer(await given_figures.list_figures(taken.reader, code, taken.query, taken.known, now=taken.now))
+    return answer(
+        await given_figures.list_figures(
+            taken.reader, code, taken.query, taken.known, now=taken.now, caller=taken.caller
+        )
+    )
 
 
 @router.post(

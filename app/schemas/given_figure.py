@@ -5,8 +5,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.domain.actions import FigureAction
 from app.domain.plan import Accumulation, Direction, Operator
-from app.schemas.base import Read, TargetCode, TaskCode
+from app.schemas.base import OFFERED, Read, TargetCode, TaskCode
 from app.schemas.submission import Reported
 from app.schemas.target import TargetRead
 
@@ -102,3 +103,4 @@ class GivenFiguresRead(Read):
     )
     items: list[GivenFigureRead] = Field(description="补登的目标,早的在前")
     explanation: str = Field(description="一句话说明", examples=["具体任务以省里下达为准;已补登 1 个目标值"])
+    allowed_actions: list[FigureAction] = Field(description=OFFERED)

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
+from app.domain.actions import figure_actions
 from app.domain.audit import AuditAction
 from app.domain.events import EventType
 from app.domain.owing import reporters
@@ -93,7 +94,9 @@ _BY_CODE = targets_where(Target.code == bindparam("code"))
 _OF_TASK = targets_where((Target.task_id == bindparam("task")) & GivenFigure.given_at.is_not(None))
 
 
-async def list_figures(reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime) -> Rendered:
+async def list_figures(
+    reader: Reader, code: str, query: AsOfQuery, known: Known, *, now: datetime, caller: Caller
+) -> Rendered:
     """The figures that a task had been given by ``query.as_of`` (default ``now``), as they stood then.
 
     Raises:
@@ -108,7 +111,12 @@ async def list_figures(reader: Reader, code: str, query: AsOfQuery, known: Known
     items = [_read(row, there) for row in rows]
     note = task["upstream_note"]
     explained = f"{note};已补登 {len(items)} 个目标值" if note else "该任务不待上级下达,没有补登的目标值"
-    return render(GivenFiguresRead(task=code, upstream_note=note, items=items, explanation=explained), known)
+    subject = Subject(plan_of(code), battle_of(code))
+    actions = figure_actions(caller.actor, subject, upstream=note is not None) if query.as_of is None else ()
+    answer = GivenFiguresRead(
+        task=code, upstream_note=note, items=items, explanation=explained, allowed_actions=list(actions)
+    )
+    return render(answer, known)
 
 
 async def give_figure(

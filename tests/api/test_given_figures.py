@@ -155,6 +155,11 @@ async def test_a_later_document_replaces_a_figure_and_the_old_one_stays(office: 
     assert (new["indicator"], new["given_by"]["replaces"]) == (old["indicator"], old["code"])
     listed = await office.got(f"/tasks/{OTHER_TASK}/figures")
     assert GivenFiguresRead.model_validate(listed)
+    offered = [
+        (await office.ask("GET", f"/tasks/{task}/figures", who=who)).json()["allowed_actions"]
+        for task, who in ((OTHER_TASK, "coordinator"), (OTHER_TASK, "reporter"), (OWN_FIGURES, "supervisor"))
+    ]
+    assert offered == [["give"], [], []]
     assert [one["given_by"]["superseded_by"] for one in listed["items"]] == [new["code"], None]
     assert "不再计入" in listed["items"][0]["explanation"]
     then = await office.got(f"/tasks/{OTHER_TASK}/figures", as_of=before.isoformat())
