@@ -7,7 +7,7 @@ has targets, and against a schedule of the unit's own here and there. So every q
 
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -36,6 +36,7 @@ from app.services.reports import Report
 from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
 from app.services.submissions import refuse, take
+from seed.demo_items import fill_items
 
 __all__ = ["DemoError", "DemoReport", "fill_demo"]
 
@@ -71,6 +72,10 @@ class DemoReport:
     waived: int = 0
     scheduled: int = 0
     materials: int = 0
+    work_items: int = 0
+    figures: int = 0
+    rankings: int = 0
+    inspections: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,8 @@ async def fill_demo(writes: Database, reader: Reader) -> DemoReport:
         events = sorted(happened, key=lambda event: event.at)
         for event in events:
             await event.do(event.at)
-    return report
+        items = await fill_items(db, reader)
+    return replace(report, **asdict(items))
 
 
 def _owed() -> Any:
