@@ -36,6 +36,7 @@ from app.services.reports import Report
 from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
 from app.services.submissions import refuse, take
+from seed.demo_ledger import fill_ledger
 from seed.demo_items import fill_items
 
 __all__ = ["DemoError", "DemoReport", "fill_demo"]
@@ -72,6 +73,7 @@ class DemoReport:
     waived: int = 0
     scheduled: int = 0
     materials: int = 0
+    cases: int = 0
     work_items: int = 0
     figures: int = 0
     rankings: int = 0
@@ -120,6 +122,7 @@ async def fill_demo(writes: Database, reader: Reader) -> DemoReport:
         events = sorted(happened, key=lambda event: event.at)
         for event in events:
             await event.do(event.at)
+        report.cases = await fill_ledger(db, reader)
         items = await fill_items(db, reader)
     return replace(report, **asdict(items))
 

@@ -77,6 +77,7 @@ class Case(_Standing, Base):
     enterprise: Mapped[str | None]
     place: Mapped[str | None]
     registered_at: Mapped[datetime] = mapped_column(Instant)
+    registered_by: Mapped[str]
     state: Mapped[str]
     version: Mapped[int] = mapped_column(BigInteger)
 

@@ -284,7 +284,7 @@ async def add_evidence(
         now=now,
         caller=caller,
         reason=evidence.title,
-        reference=evidence.reference[:200],
+        reference=evidence.reference,
         said=evidence.model_dump(),
     )
 

@@ -90,6 +90,8 @@ class Ledger:
     async def register(self, who: str = "force", **more: Any) -> str:
         answer = await self.ask(who, "POST", "/cases", json={**CASE, **more})
         assert answer.status_code == 201, answer.text
+        read = await self.ask(who, "GET", answer.headers["location"].removeprefix("/api/v1"))
+        assert (read.headers["etag"], read.json()) == (answer.headers["etag"], answer.json())
         assert CaseRead.model_validate_json(answer.content)
         return answer.json()["id"]
 
@@ -401,7 +403,10 @@ async def test_a_case_is_mended_until_it_is_assigned(ledger: Ledger) -> None:
     assert moved.json()["unit"]["unit"] == OTHER
     problem(await ledger.ask("unit", "GET", f"/cases/{identity}"), 404)
     assert await ledger.acts(identity) == ["case.register", "case.change", "case.change"]
+    # What was found about a unit is not the unit's to mend.
     problem_of = await ledger.register(kind="enterprise_problem", enterprise="甲厂")
+    assert (await ledger.get("unit", f"/cases/{problem_of}"))["allowed_actions"] == []
+    problem(await ledger.ask("unit", "PATCH", f"/cases/{problem_of}", json={"title": "甲"}), 403)
     answer = await ledger.ask("force", "PATCH", f"/cases/{problem_of}", json={"enterprise": None})
     assert fault(answer) == ("/body/enterprise", "missing")
 
@@ -522,6 +527,16 @@ async def test_lists_are_filtered_and_paged(clone: Clone) -> None:
             await found(limit=limit)
             await ledger.get("office", "/cases", limit=limit, as_of=ledger.now)
             assert len(counting.statements) - before == 2
+
+
+async def test_a_ledger_is_not_open_to_everyone_where_progress_is(ledger: Ledger) -> None:
+    identity = await ledger.register()
+    settings = Settings(database_url=ledger.url, public_progress=True)
+    async with serving(create_app(settings, clock=lambda: START), auth=httpx.Auth()) as client:
+        assert (await client.get("/api/v1/compliance?rule=monthly-form")).status_code == 200
+        assert (await client.get("/api/v1/cases")).json()["items"] == []
+        assert (await client.get("/api/v1/cases/closure")).json()["items"] == []
+        assert (await client.get(f"/api/v1/cases/{identity}")).status_code == 404
 
 
 # How many were closed in time ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ each succeeded for some role.
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -89,6 +89,8 @@ MEANT: dict[str, tuple[Any, ...]] = {
     "url": (RECEIVER,),
     "wait": (0,),
     "q": ("高标准农田",),
+    "level": (1, 2),
+    "passed": (True,),
     "milestones": ([{"title": "开工", "due_on": "2023-06-30", "done_on": "2023-06-01"}], []),
     "investment": (None,),
     "starts_on": ("2023-04-01",),
@@ -140,6 +142,35 @@ class Hall:
         return f"任务编码,单位,报送期,阶段,完成进度\r\n{self.form_task},{OWN},2023-05,推进中,40\r\n"
 
 
+async def cases_of(made: Callable[..., Awaitable[str]]) -> dict[str, tuple[str, ...]]:
+    """Cases of the unit for each step, in the state that it is taken from."""
+    case = {"plan": PLAN, "battle": BATTLE, "kind": "risk_file", "unit": OWN, "title": "甲", "description": "乙"}
+    life: dict[str, dict[str, str]] = {
+        "assign": {"responsible_person": "张三"},
+        "receive": {},
+        "start": {},
+        "report-done": {"result": "已办"},
+        "verify": {},
+        "close": {},
+    }
+
+    async def after(steps: int) -> str:
+        identity = await made("/cases", case, "id")
+        for name, body in list(life.items())[:steps]:
+            key = KEYS["judge" if name in {"verify", "close"} else "everything"]
+            await made(f"/cases/{identity}/{name}", body, "id", key)
+        return identity
+
+    steps = {name: place for place, name in enumerate(life)}
+    steps |= {"return": 4, "remind": 1, "escalate": 1, "evidence": 1, "recheck": 6, "reopen": 6}
+    seen = await after(0)
+    return {
+        "/cases/{id}": (seen,),
+        "/cases/{id}/history": (seen,),
+        **{f"/cases/{{id}}/{name}": (await after(place),) for name, place in steps.items()},
+    }
+
+
 @pytest_asyncio.fixture(scope="module")
 async def hall(clone: Clone) -> AsyncGenerator[Hall]:
     async with clone() as url:
@@ -184,6 +215,7 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                     while not deliveries:
                         await asyncio.sleep(0.1)
                         deliveries = (await client.get(f"/webhooks/{hook}/deliveries", headers=owner)).json()["items"]
+                cases = await cases_of(made)
                 item = {"task": TASKS[OWN], "kind": "project", "title": "项目", "unit": OWN}
                 work_item = await made("/work-items", item, "id")
                 recorded = await made("/rankings", ranking_of(OWN, "2023-Q1"), "id")
@@ -212,6 +244,7 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                     "/submissions/{id}/correct": tuple(certified),
                     "/submissions/{id}/certify": tuple(submitted),
                     "/submissions/{id}/return": tuple(submitted),
+                    **cases,
                 }
                 yield Hall(address, keys, named, form_task)
 
