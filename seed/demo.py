@@ -36,8 +36,8 @@ from app.services.reports import Report
 from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
 from app.services.submissions import refuse, take
-from seed.demo_ledger import fill_ledger
 from seed.demo_items import fill_items
+from seed.demo_ledger import fill_ledger
 
 __all__ = ["DemoError", "DemoReport", "fill_demo"]
 
@@ -123,8 +123,9 @@ async def fill_demo(writes: Database, reader: Reader) -> DemoReport:
         for event in events:
             await event.do(event.at)
         report.cases = await fill_ledger(db, reader)
-        items = await fill_items(db, reader)
-    return replace(report, **asdict(items))
+        items = asdict(await fill_items(db, reader))
+    # Findings are cases too.
+    return replace(report, cases=report.cases + items.pop("findings"), **items)
 
 
 def _owed() -> Any:

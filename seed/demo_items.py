@@ -70,6 +70,7 @@ class ItemsReport:
     figures: int
     rankings: int
     inspections: int
+    findings: int
 
 
 async def fill_items(db: Database, reader: Reader) -> ItemsReport:
@@ -84,11 +85,13 @@ async def fill_items(db: Database, reader: Reader) -> ItemsReport:
         for plan in await db.fetch(_ASKING, rule=rule)
         for quarter in _PLACES
     ]
-    inspections = 0
-    for plan in await db.fetch(_ASKING, rule=INSPECTION_RULE):
-        for quarter in _ROUNDS:
-            inspections += await _round(db, reader, plan, quarter)
-    return ItemsReport(len(waiting), len(figures), len(rankings), inspections)
+    found = [
+        findings
+        for plan in await db.fetch(_ASKING, rule=INSPECTION_RULE)
+        for quarter in _ROUNDS
+        for findings in await _round(db, reader, plan, quarter)
+    ]
+    return ItemsReport(len(waiting), len(figures), len(rankings), len(found), sum(found))
 
 
 async def _project(db: Database, reader: Reader, task: Any) -> None:
@@ -170,18 +173,18 @@ async def _ranking(db: Database, kind: RankingKind, plan: Any, quarter: int) -> 
     return str(made.id)
 
 
-async def _round(db: Database, reader: Reader, plan: Any, quarter: int) -> int:
-    """Two units in three are inspected, one after another by the teams; most are scored, few are exposed yet."""
+async def _round(db: Database, reader: Reader, plan: Any, quarter: int) -> list[int]:
+    """Two units in three are inspected, by the teams in turn; how many findings each had."""
     units = [*await _codes(db, _MEMBERS, plan, INSPECTION_RULE), *await _codes(db, _TOWNSHIPS, plan)]
     month, day = _ROUNDS[quarter]
-    count = 0
+    found: list[int] = []
     for place, unit in enumerate(units):
         chance = random.Random(f"{plan['code']}/{quarter}/{unit}")  # noqa: S311 - a demonstration
         if chance.random() < 0.34:
             continue
         findings = [
             {"title": f"演示问题 {number}", "description": _SAID, "due_on": date(plan["year"], month + 1, 15)}
-            for number in range(1, chance.randrange(0, 3) + 1)
+            for number in range(1, max(0, chance.randrange(-3, 3)) + 1)
         ]
         request = InspectionCreate.model_validate(
             {
@@ -194,12 +197,12 @@ async def _round(db: Database, reader: Reader, plan: Any, quarter: int) -> int:
             }
         )
         made, _ = await record_inspection(db, reader, request, now=_at(plan["year"], month, day), caller=_OFFICE)
-        count += 1
+        found.append(len(findings))
         told = {"score": chance.randrange(70, 100), "circular_ref": "演示通报", "exposure_ref": "演示曝光"}
         known = dict(list(told.items())[: chance.randrange(0, 4)])
         patch, then = InspectionPatch.model_validate(known), _at(plan["year"], month + 1, 20)
         await patch_inspection(db, made.id, patch, match=None, now=then, caller=_OFFICE)
-    return count
+    return found
 
 
 async def _codes(db: Database, query: Query, plan: Any, rule: str | None = None) -> list[str]:

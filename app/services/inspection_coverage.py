@@ -56,7 +56,9 @@ async def measure_coverage(
     rows = await reader.pool.fetch(
         _OWED, plan=rule.plan_id, battle=rule.battle_id, start=rule.period.start, as_of=as_of
     )
-    items = [_covered(row) for row in rows if caller.sees(Subject(rule.plan, rule.battle, row["code"]))]
+    items = [
+        _covered(row) for row in rows if caller.granted_visibility.admits(Subject(rule.plan, rule.battle, row["code"]))
+    ]
     done = sum(one.inspection is not None for one in items)
     rest = [one.unit.name for one in items if one.inspection is None]
     missing = f",尚未巡查:{'、'.join(rest[:10])}{'等' if len(rest) > 10 else ''}" if rest else ""

@@ -175,7 +175,7 @@ async def list_inspections(
         UnknownUnitError, AmbiguousError: the unit filter means none or several.
         UnknownReferenceError: the period is none.
     """
-    filters = {**equal_to(query, "plan"), **seen_filter(caller.visibility)}
+    filters = {**equal_to(query, "plan"), **seen_filter(caller.granted_visibility)}
     if query.period is not None:
         filters["period"] = {"period": parsed_period(query.period, "/query/period").code}
     if query.unit is not None:
@@ -329,7 +329,7 @@ def _seen(row: Any, identity: UUID, caller: Caller, *, past: bool = False) -> In
     Raises:
         NotFoundError: there is not.
     """
-    if row is None or not caller.sees(Subject(row["plan"], row["battle"], row["unit"])):
+    if row is None or not caller.granted_visibility.admits(Subject(row["plan"], row["battle"], row["unit"])):
         raise NotFoundError(f"没有巡查 {identity}")
     return _read(row, caller, past=past)
 

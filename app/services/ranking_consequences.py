@@ -90,7 +90,7 @@ async def list_consequences(
         wanted = (
             row["period_start"].year == year and query.kind in {None, row["kind"]} and unit in {None, row["unit_id"]}
         )
-        if wanted and caller.sees(Subject(query.plan, row["battle"], row["unit"])):
+        if wanted and caller.granted_visibility.admits(Subject(query.plan, row["battle"], row["unit"])):
             placed[row["kind"], row["unit"]].append(row)
     sanctions = await _sanctions(reader, query.plan)
     found = [_consequence(rows, query.counting, sanctions) for rows in placed.values()]

@@ -168,7 +168,7 @@ async def list_rankings(
         UnknownUnitError, AmbiguousError: the unit filter means none or several.
         UnknownReferenceError: the period is none.
     """
-    filters = {**equal_to(query, "plan", "kind"), **seen_filter(caller.visibility)}
+    filters = {**equal_to(query, "plan", "kind"), **seen_filter(caller.granted_visibility)}
     if query.period is not None:
         filters["period"] = {"period": parsed_period(query.period, "/query/period").code}
     if query.unit is not None:
@@ -347,7 +347,7 @@ def _read(row: Any, caller: Caller, *, past: bool) -> RankingRead:
             among_last=is_among_last(one["rank"], one["of"], places),
         )
         for one in decoded(row["entries"])
-        if caller.sees(Subject(row["plan"], row["battle"], one["unit"]))
+        if caller.granted_visibility.admits(Subject(row["plan"], row["battle"], one["unit"]))
     ]
     kind = RankingKind(row["kind"])
     last = "、".join(one.unit.name for one in entries if one.among_last)

@@ -150,7 +150,7 @@ async def list_work_items(
     as_of = query.as_of or now
     filters = {
         **equal_to(query, "plan", "battle", "task", "kind", "state"),
-        **seen_filter(caller.visibility),
+        **seen_filter(caller.granted_visibility),
     }
     if query.unit is not None:
         scope = query.task or query.battle or query.plan
@@ -384,7 +384,7 @@ def _seen(row: Any, identity: UUID, caller: Caller) -> Any:
     Raises:
         NotFoundError: there is not.
     """
-    if row is None or not caller.sees(_subject(row["task"], row["unit"])):
+    if row is None or not caller.granted_visibility.admits(_subject(row["task"], row["unit"])):
         raise NotFoundError(f"没有清单事项 {identity}")
     return row
 

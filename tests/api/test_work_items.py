@@ -12,12 +12,12 @@ import pytest_asyncio
 
 from app.clock import SHANGHAI
 from app.db import Database, open_write_pool
-from app.domain.roles import Actor, Grant, Role
+from app.domain.roles import ANONYMOUS, Actor, Grant, Role
 from app.fragments import FragmentCache
 from app.main import create_app
 from app.rendering import Known
 from app.schemas.work_item import WorkItemHistory, WorkItemPage, WorkItemQuery, WorkItemRead
-from app.services.caller import Caller
+from app.services.caller import Caller, Public
 from app.services.reader import Reader
 from app.services.work_items import list_work_items
 from app.settings import Settings
@@ -257,6 +257,14 @@ async def test_a_page_of_fifty_costs_one_statement(office: Office) -> None:
         reader = Reader(counting, FragmentCache(0))
         await list_work_items(reader, WorkItemQuery(limit=limit), Known.parse(None), now=NOW, caller=asking)
         assert len(counting.statements) == 1
+
+
+async def test_what_is_public_is_not_the_lists(office: Office) -> None:
+    public = Caller(ANONYMOUS, public=Public(progress=True))
+    reader = office.client.reader  # type: ignore[attr-defined]
+    page = await list_work_items(reader, WorkItemQuery(), Known.parse(None), now=office.now, caller=public)
+    assert page.body is not None
+    assert WorkItemPage.model_validate_json(page.body).items == []
 
 
 async def test_of_two_who_change_what_they_saw_one_wins(office: Office) -> None:
