@@ -9,7 +9,7 @@ from app.domain.actions import FigureAction
 from app.domain.plan import Accumulation, Direction, Operator
 from app.schemas.base import OFFERED, Read, TargetCode, TaskCode
 from app.schemas.submission import Reported
-from app.schemas.target import TargetRead
+from app.schemas.target import EXAMPLE, TargetRead
 
 __all__ = ["DocumentWrite", "FigureCreate", "GivenFigureRead", "GivenFiguresRead"]
 
@@ -87,6 +87,10 @@ class FigureCreate(BaseModel):
 
 class GivenFigureRead(TargetRead):
     """A target that came from above."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {**EXAMPLE, "explanation": "由省民政厅湘民发〔2023〕9号下达,2023-05-18 补登"}}
+    )
 
     explanation: str = Field(
         description="一句话说明",

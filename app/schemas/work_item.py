@@ -117,7 +117,7 @@ class WorkItemCreate(BaseModel):
     unit: UnitFilter
     leader: PersonInCharge | None = Field(default=None, description="牵头的县级领导")
     person: PersonInCharge | None = Field(default=None, description="责任人")
-    scheme: Scheme | None = None
+    scheme: Scheme | None = Field(default=None, description="工作方案;有节点才成为方案台账")
     milestones: list[MilestoneWrite] = Field(
         default_factory=list[MilestoneWrite], max_length=50, description="节点,按办理的先后"
     )
@@ -142,7 +142,7 @@ class WorkItemPatch(BaseModel):
     unit: UnitFilter = Field(default_factory=str, description="改由哪个单位负责:编码,或文件中印出的任一名称")
     leader: PersonInCharge | None = Field(default=None, description="牵头的县级领导;null 为去掉")
     person: PersonInCharge | None = Field(default=None, description="责任人;null 为去掉")
-    scheme: Scheme | None = None
+    scheme: Scheme | None = Field(default=None, description="工作方案;null 为去掉")
     milestones: list[MilestoneWrite] = Field(
         default_factory=list[MilestoneWrite], max_length=50, description="节点,按办理的先后;整体取代原有的"
     )
