@@ -54,6 +54,7 @@ class Case(_Standing, Base):
         Index(None, "kind", "state"),
         Index(None, "state"),
         Index(None, "level"),
+        Index(None, "source_ref"),
         Index(None, "due_on", postgresql_where=text("state <> 'closed'")),
         Index(None, "recheck_due_on", postgresql_where=text("recheck_due_on IS NOT NULL")),
         CheckConstraint("round > 0", name="round_positive"),

@@ -114,6 +114,7 @@ def _listing(statement: Statement, standing: Any) -> Listing:
             "task": Case.task_id == key_of(Task, "task"),
             "unit": Case.unit_id == bindparam("unit"),
             "kind": Case.kind == bindparam("kind"),
+            "source_ref": Case.source_ref == bindparam("source_ref"),
             "state": standing.state == bindparam("state"),
             "level": standing.level == bindparam("level"),
             "open": ~closed,
@@ -207,7 +208,7 @@ async def list_cases(reader: Reader, query: CaseQuery, known: Known, *, now: dat
         UnknownUnitError, AmbiguousError: the unit filter means none or several.
     """
     as_of = query.as_of or now
-    filters = equal_to(query, "plan", "battle", "task", "kind", "state")
+    filters = equal_to(query, "plan", "battle", "task", "kind", "source_ref", "state")
     if query.unit is not None:
         scope = query.task or query.battle or query.plan
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=scope)}

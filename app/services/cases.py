@@ -158,4 +158,4 @@ def _demand_registrar(caller: Caller, subject: Subject, kind: CaseKind, unit: st
 def _demand_enterprise(kind: CaseKind, enterprise: str | None) -> None:
     if kind is CaseKind.ENTERPRISE_PROBLEM and enterprise is None:
         detail = "企业问题须写明企业"
-        raise InvalidRequestError(detail, faults=[Fault("/body/enterprise", "missing", detail)])
+        raise InvalidRequestError(detail, faults=[Fault("/body/enterprise", "no_enterprise", detail)])

@@ -111,6 +111,7 @@ def _cases() -> None:
         ["kind", "state"],
         ["state"],
         ["level"],
+        ["source_ref"],
     ):
         op.create_index(op.f(f"ix_cases_{'_'.join(columns)}"), "cases", columns)
     op.create_index(op.f("ix_cases_due_on"), "cases", ["due_on"], postgresql_where=sa.text("state <> 'closed'"))
