@@ -6,7 +6,14 @@ from fastapi import APIRouter, Response
 
 from app.deps import Reading, Writing, query_parameters, reading, writing
 from app.domain.permissions import Capability
-from app.errors import AmbiguousError, ConflictError, InvalidCursorError, NotFoundError, UnknownUnitError
+from app.errors import (
+    AmbiguousError,
+    ConflictError,
+    InvalidCursorError,
+    NotFoundError,
+    UnknownReferenceError,
+    UnknownUnitError,
+)
 from app.routers.answers import answer, done, read_answers, write_answers
 from app.routers.bodies import JsonRoute
 from app.schemas.base import AsOfQuery, NoQuery, TaskCode
@@ -63,7 +70,7 @@ async def list_figures(
     summary="补登上级下达的目标值",
     status_code=201,
     response_model=GivenFigureRead,
-    responses=write_answers(NotFoundError, ConflictError),
+    responses=write_answers(NotFoundError, ConflictError, UnknownReferenceError),
 )
 async def give_figure(
     code: TaskCode,

@@ -1,12 +1,10 @@
 """Figures that came from above after the plan was issued."""
 
-from datetime import date
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain.actions import FigureAction
 from app.domain.plan import Accumulation, Direction, Operator
+from app.schemas.agenda import AskedDay
 from app.schemas.base import OFFERED, Read, TargetCode, TaskCode
 from app.schemas.submission import Reported
 from app.schemas.target import EXAMPLE, TargetRead
@@ -17,9 +15,6 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 _TEXT = r"^[^\x00]*[^\s\x00][^\x00]*$"
 
 
-Day = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2100, 12, 31))]
-
-
 class DocumentWrite(BaseModel):
     """The document that gave a figure."""
 
@@ -28,7 +23,7 @@ class DocumentWrite(BaseModel):
     number: str = Field(min_length=1, max_length=80, pattern=_TEXT, description="文号", examples=["湘民发〔2023〕9号"])
     title: str = Field(min_length=1, max_length=200, pattern=_TEXT, description="标题")
     issuer: str = Field(min_length=1, max_length=80, pattern=_TEXT, description="发文机关", examples=["省民政厅"])
-    issued_on: Day = Field(description="成文日期", examples=["2023-05-10"])
+    issued_on: AskedDay = Field(description="成文日期", examples=["2023-05-10"])
 
 
 class FigureCreate(BaseModel):
@@ -72,17 +67,9 @@ class FigureCreate(BaseModel):
     value: Reported = Field(description="目标值;区间为下限", examples=[12])
     value_max: Reported | None = Field(default=None, description="区间上限;只用于区间")
     text: str = Field(min_length=1, max_length=300, pattern=_TEXT, description="文件中的表述")
-    due_on: Day | None = Field(default=None, description="完成日期;省略为计划年度末")
+    due_on: AskedDay | None = Field(default=None, description="完成日期;省略为计划年度末")
     document: DocumentWrite = Field(description="下达这一数值的文件")
     replaces: TargetCode | None = Field(default=None, description="取代先前补登的哪一个目标;原来的仍可查")
-
-    @model_validator(mode="after")
-    def _bounds_fit(self) -> "FigureCreate":
-        if (self.operator is Operator.RANGE) != (self.value_max is not None):
-            raise ValueError("value_max 须且只须与 operator=range 同时给出")
-        if self.value_max is not None and self.value_max <= self.value:
-            raise ValueError("value_max 须大于 value")
-        return self
 
 
 class GivenFigureRead(TargetRead):

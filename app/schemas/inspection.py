@@ -10,6 +10,8 @@ from app.domain.actions import InspectionAction
 from app.domain.cases import CaseState
 from app.domain.inspections import InspectionPart
 from app.domain.plan import UnitKind
+from app.schemas.account import Seconds as WholeNumber
+from app.schemas.agenda import AskedDay
 from app.schemas.base import (
     OFFERED,
     AsOf,
@@ -43,7 +45,6 @@ __all__ = [
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 _TEXT = r"^[^\x00]*[^\s\x00][^\x00]*$"
-Day = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2100, 12, 31))]
 Score = Annotated[
     Reported,
     Field(ge=0, le=1000, decimal_places=2),
@@ -51,7 +52,7 @@ Score = Annotated[
 ]
 Reference = Annotated[str, Field(min_length=1, max_length=200, pattern=_TEXT)]
 Quarter = Annotated[PeriodCode, Field(description="季度", examples=["2023-Q2"])]
-Team = Annotated[int, Field(ge=1, le=99, strict=True)]
+Team = Annotated[WholeNumber, Field(ge=1, le=99), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 99})]
 
 
 class FindingWrite(BaseModel):
@@ -63,7 +64,7 @@ class FindingWrite(BaseModel):
         min_length=1, max_length=200, pattern=_TEXT, description="问题", examples=["烟花爆竹零售点超量存放"]
     )
     description: str = Field(min_length=1, max_length=2000, pattern=_TEXT, description="情况")
-    due_on: Day | None = Field(default=None, description="要求何日前整改到位(含当日);交办时的期限另定")
+    due_on: AskedDay | None = Field(default=None, description="要求何日前整改到位(含当日);交办时的期限另定")
 
 
 class InspectionCreate(BaseModel):
@@ -94,7 +95,7 @@ class InspectionCreate(BaseModel):
     period: Quarter
     team: Team = Field(description="第几巡查组", examples=[1])
     unit: UnitFilter
-    inspected_on: Day = Field(description="何日巡查,须在该季度内", examples=["2023-05-16"])
+    inspected_on: AskedDay = Field(description="何日巡查,须在该季度内", examples=["2023-05-16"])
     score: Score | None = Field(default=None, description="考核得分;考核后补登也可以", examples=[92.5])
     circular_ref: Reference | None = Field(default=None, description="在哪份通报中", examples=["芷安办通报〔2023〕3号"])
     exposure_ref: Reference | None = Field(default=None, description="在何处曝光", examples=["县融媒体中心 2023-06-20"])

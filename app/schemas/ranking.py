@@ -3,10 +3,11 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from app.domain.actions import RankingAction
 from app.domain.rankings import Counting, RankingKind
+from app.schemas.account import Seconds as WholeNumber
 from app.schemas.base import (
     OFFERED,
     AsOf,
@@ -40,7 +41,7 @@ __all__ = [
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 _TEXT = r"^[^\x00]*[^\s\x00][^\x00]*$"
-Place = Annotated[int, Field(ge=1, le=5000, strict=True)]
+Place = Annotated[WholeNumber, Field(ge=1, le=5000), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 5000})]
 Source = Annotated[
     str, Field(min_length=1, max_length=200, pattern=_TEXT, description="出自何处", examples=["怀安办通报〔2023〕7号"])
 ]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
 
 from app.domain.actions import WorkItemAction
 from app.domain.work_items import SixOne, WorkItemKind, WorkItemState
+from app.schemas.agenda import AskedDay
 from app.schemas.base import (
     OFFERED,
     AsOf,
@@ -50,7 +51,6 @@ Scheme = Annotated[
     str, Field(min_length=1, max_length=5000, pattern=_TEXT, description="工作方案;有节点才成为方案台账")
 ]
 Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=_TEXT, description="为何修改")]
-Day = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2100, 12, 31))]
 
 
 Amount = Annotated[
@@ -75,8 +75,8 @@ class MilestoneWrite(BaseModel):
     model_config = _STRICT
 
     title: Title = Field(description="节点", examples=["主体完工"])
-    due_on: Day = Field(description="应于何日前完成(含当日)", examples=["2023-09-30"])
-    done_on: Day | None = Field(default=None, description="何日完成;未完成为 null")
+    due_on: AskedDay = Field(description="应于何日前完成(含当日)", examples=["2023-09-30"])
+    done_on: AskedDay | None = Field(default=None, description="何日完成;未完成为 null")
 
 
 class InvestmentWrite(BaseModel):
@@ -122,8 +122,8 @@ class WorkItemCreate(BaseModel):
         default_factory=list[MilestoneWrite], max_length=50, description="节点,按办理的先后"
     )
     investment: InvestmentWrite | None = Field(default=None, description="投资;只有项目才有")
-    starts_on: Day | None = Field(default=None, description="何日开始")
-    due_on: Day | None = Field(default=None, description="应于何日前完成(含当日)")
+    starts_on: AskedDay | None = Field(default=None, description="何日开始")
+    due_on: AskedDay | None = Field(default=None, description="应于何日前完成(含当日)")
     state: WorkItemState = Field(default=WorkItemState.PLANNED, description="推进状态")
 
 
@@ -147,8 +147,8 @@ class WorkItemPatch(BaseModel):
         default_factory=list[MilestoneWrite], max_length=50, description="节点,按办理的先后;整体取代原有的"
     )
     investment: InvestmentWrite | None = Field(default=None, description="投资;只有项目才有;null 为去掉")
-    starts_on: Day | None = Field(default=None, description="何日开始;null 为去掉")
-    due_on: Day | None = Field(default=None, description="应于何日前完成(含当日);null 为去掉")
+    starts_on: AskedDay | None = Field(default=None, description="何日开始;null 为去掉")
+    due_on: AskedDay | None = Field(default=None, description="应于何日前完成(含当日);null 为去掉")
     state: WorkItemState = Field(default=WorkItemState.PLANNED, description="推进状态")
 
 

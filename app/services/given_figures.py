@@ -16,9 +16,9 @@ from app.domain.audit import AuditAction
 from app.domain.events import EventType
 from app.domain.owing import reporters
 from app.domain.permissions import Capability, Subject, may_give_figure
-from app.domain.plan import AssignmentRole, UnitKind, battle_of, plan_of
+from app.domain.plan import AssignmentRole, Operator, UnitKind, battle_of, plan_of
 from app.domain.search import EntryKind, index_text
-from app.errors import ConflictError, Fault, InvalidRequestError, NotFoundError
+from app.errors import ConflictError, Fault, InvalidRequestError, NotFoundError, UnknownReferenceError
 from app.models import GivenFigure, Target, Task
 from app.rendering import Known, Rendered, exact, render
 from app.schemas.base import AsOfQuery
@@ -127,7 +127,8 @@ async def give_figure(
     Raises:
         NotFoundError: no task has this code.
         ForbiddenError: the caller neither coordinates the battle nor supervises the plan.
-        InvalidRequestError: the task waits for no figures, the indicator is new and not said to be what, it is another
+        UnknownReferenceError: the task waits for no figures.
+        InvalidRequestError: the bounds make no range, the indicator is new and not said to be what, it is another
             than the one known, the document is of a day to come, or what is to be replaced was not given to this task.
         ConflictError: what is to be replaced is replaced already, or the task has as many as there are codes.
     """
@@ -137,10 +138,15 @@ async def give_figure(
     if task is None:
         raise NotFoundError(f"没有任务 {code}")
     if task["upstream_note"] is None:
-        raise _refusal("/path/code", "not_upstream", f"任务 {code} 的目标由方案自定,不待上级下达")
+        detail = f"任务 {code} 的目标由方案自定,不待上级下达"
+        raise UnknownReferenceError(detail, faults=[Fault("/path/code", "not_upstream", detail)])
     document = given.document
     if document.issued_on > now.astimezone(SHANGHAI).date():
         raise _refusal("/body/document/issued_on", "not_yet", f"成文日期 {document.issued_on} 尚未到来")
+    if (given.operator is Operator.RANGE) != (given.value_max is not None):
+        raise _refusal("/body/value_max", "range_has_max", "value_max 须且只须与 operator=range 同时给出")
+    if given.value_max is not None and given.value_max <= given.value:
+        raise _refusal("/body/value_max", "range_order", "value_max 须大于 value")
     replaced = await _replaced(db, task, given)
     indicator = await _indicator(db, task["region_code"], given)
     ordinal = max(_FIRST, await db.fetch_value(_NEXT, task=task["id"]))
