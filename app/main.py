@@ -33,9 +33,11 @@ from app.routers import (
     faults,
     files,
     health,
+    inspections,
     materials,
     plans,
     progress,
+    rankings,
     rules,
     schedules,
     search,
@@ -44,6 +46,7 @@ from app.routers import (
     tasks,
     units,
     webhooks,
+    work_items,
 )
 from app.security.addresses import NetworkError, parse_networks
 from app.security.issuer import Issuer, IssuerError, issuer_client
@@ -93,6 +96,9 @@ ROUTES = (
     cases,
     assessments,
     faults,
+    work_items,
+    rankings,
+    inspections,
 )
 
 

@@ -7,7 +7,7 @@ has targets, and against a schedule of the unit's own here and there. So every q
 
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -37,6 +37,7 @@ from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
 from app.services.submissions import refuse, take
 from seed.demo_assessment import DemoAssessments, fill_assessments
+from seed.demo_items import fill_items
 from seed.demo_ledger import fill_ledger
 
 __all__ = ["DemoError", "DemoReport", "fill_demo"]
@@ -75,6 +76,10 @@ class DemoReport:
     materials: int = 0
     cases: int = 0
     assessments: DemoAssessments = field(default_factory=DemoAssessments)
+    work_items: int = 0
+    figures: int = 0
+    rankings: int = 0
+    inspections: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,9 @@ async def fill_demo(writes: Database, reader: Reader) -> DemoReport:
             await event.do(event.at)
         report.cases = await fill_ledger(db, reader)
         report.assessments = await fill_assessments(db, reader)
-    return report
+        items = asdict(await fill_items(db, reader))
+    # Findings are cases too.
+    return replace(report, cases=report.cases + items.pop("findings"), **items)
 
 
 def _owed() -> Any:

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.domain.audit import AuditAction
@@ -20,8 +20,8 @@ from app.models import (
     Assignment,
     Battle,
     Clause,
+    GivenFigure,
     Indicator,
-    Obligation,
     Plan,
     Region,
     Rule,
@@ -46,6 +46,7 @@ from migrations import LOCK
 from seed import format as seed_format
 from seed.codes import codes
 from seed.entries import Entry, search_entries
+from seed.history import tasks_of_history
 from seed.reader import PlanSource, SeedError, read_plan
 from seed.synchroniser import Keys, LoadReport, Row, Synchroniser
 
@@ -175,7 +176,7 @@ class _Load:
         return plan
 
     async def _refuse_removal_of_history(self, plan: int) -> None:
-        """A task whose reports were due or begun is history: a plan can no longer be written without it.
+        """A task that has a history stays: a plan can no longer be written without it.
 
         Raises:
             SeedError: such a task is missing.
@@ -186,21 +187,10 @@ class _Load:
             for group in file.content.groups
             for task in group.tasks
         ]
-        begun = (
-            select(Task.code)
-            .join(Obligation, Obligation.task_id == Task.id)
-            .where(
-                Task.plan_id == plan,
-                Task.code.not_in(wanted),
-                or_(Obligation.due_at <= self.now, Obligation.submitted_at.is_not(None)),
-            )
-            .distinct()
-            .order_by(Task.code)
-        )
-        lost = (await self.connection.execute(begun)).scalars().all()
+        lost = await tasks_of_history(self.connection, plan, without=wanted, now=self.now)
         if lost:
-            said = "已有到期或已报送的应报,不能从方案中删除"
-            raise SeedError([self.source.plan.finding((), f"任务 {code} {said}") for code in lost])
+            finding = self.source.plan.finding
+            raise SeedError([finding((), f"任务 {code} {said},不能从方案中删除") for code, said in lost])
 
     async def _battles(self, plan: int) -> Keys:
         battles: list[Row] = []
@@ -341,7 +331,9 @@ class _Load:
                     path = (battle.ordinal, group.ordinal, task.number)
                     of_task = {**owner, "task_id": tasks[self._codes(path)[0],]}
                     rows += self._target_rows(task.targets, path, task.locator, of_task)
-        await self.table.sync(Target, rows, ["code"], within=Target.plan_id == plan, prune=True)
+        # What came from above is not of the file.
+        within = (Target.plan_id == plan) & Target.id.not_in(select(GivenFigure.target_id))
+        await self.table.sync(Target, rows, ["code"], within=within, prune=True)
 
     def _target_rows(
         self, targets: Sequence[seed_format.Target], path: tuple[int, ...], locator: str, owner: Row
@@ -451,7 +443,9 @@ class _Load:
         entries = list(search_entries(self.source, await self._aliases()))
         of_plan = [self._entry(entry, plan) for entry in entries if entry.kind is not EntryKind.UNIT]
         of_region = [self._entry(entry, None) for entry in entries if entry.kind is EntryKind.UNIT]
-        await self.table.replace(SearchEntry, of_plan, ["kind", "code"], SearchEntry.plan_id == plan)
+        given = select(Target.code).join(GivenFigure, GivenFigure.target_id == Target.id)
+        found_in_file = (SearchEntry.plan_id == plan) & SearchEntry.code.not_in(given)
+        await self.table.replace(SearchEntry, of_plan, ["kind", "code"], found_in_file)
         # Units outlive a plan: those that this one does not name stay findable.
         within = (SearchEntry.region_code == self.region) & SearchEntry.plan_id.is_(None)
         await self.table.sync(SearchEntry, of_region, ["kind", "code"], within=within, replace=True)

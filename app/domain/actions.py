@@ -23,11 +23,14 @@ from app.domain.permissions import (
     may_assess,
     may_certify,
     may_file_material,
+    may_give_figure,
     may_grant_extension,
     may_grant_waiver,
     may_handle_case,
     may_judge_case,
     may_manage_case,
+    may_manage_work_item,
+    may_record_ranking,
     may_register_case,
     may_report,
     may_return,
@@ -43,11 +46,15 @@ __all__ = [
     "CalendarSubscriptionAction",
     "CandidateAction",
     "DeliveryAction",
+    "FigureAction",
     "FormAction",
+    "InspectionAction",
     "KeyAction",
     "ObligationAction",
+    "RankingAction",
     "ScheduleAction",
     "WebhookAction",
+    "WorkItemAction",
     "account_actions",
     "appeal_actions",
     "assessment_actions",
@@ -56,15 +63,19 @@ __all__ = [
     "case_actions",
     "delivery_actions",
     "fault_actions",
+    "figure_actions",
     "form_item_actions",
+    "inspection_actions",
     "key_actions",
     "may_register_kind",
     "may_take_case_step",
     "obligation_actions",
     "obligation_rights",
+    "ranking_actions",
     "schedule_actions",
     "submission_actions",
     "webhook_actions",
+    "work_item_actions",
 ]
 
 
@@ -138,6 +149,30 @@ class AssessmentAction(Labelled):
     """What can be done about a result that was settled."""
 
     APPEAL = "appeal", "申诉"
+
+
+class FigureAction(Labelled):
+    """What can be done with the figures of a task that waits for them."""
+
+    GIVE = "give", "补登"
+
+
+class RankingAction(Labelled):
+    """What can be done with a ranking."""
+
+    CORRECT = "correct", "更正"
+
+
+class InspectionAction(Labelled):
+    """What can be done with an inspection."""
+
+    CHANGE = "change", "补登得分、通报与曝光"
+
+
+class WorkItemAction(Labelled):
+    """What can be done with an item of a list."""
+
+    CHANGE = "change", "修改"
 
 
 def submission_actions(
@@ -267,6 +302,26 @@ def assessment_actions(
 def appeal_actions(actor: Actor, state: AppealState, subject: Subject, *, settled_by: str) -> tuple[AppealAction, ...]:
     """The steps of an appeal; not for whoever settled the result."""
     return APPEAL_STEPS[state] if actor.id != settled_by and may_assess(actor, subject) else ()
+
+
+def figure_actions(actor: Actor, subject: Subject, *, upstream: bool) -> tuple[FigureAction, ...]:
+    """What can be done with the figures of a task; of one that waits for none from above, nothing."""
+    return (FigureAction.GIVE,) if upstream and may_give_figure(actor, subject) else ()
+
+
+def ranking_actions(actor: Actor, subject: Subject) -> tuple[RankingAction, ...]:
+    """What can be done with a ranking."""
+    return (RankingAction.CORRECT,) if may_record_ranking(actor, subject) else ()
+
+
+def inspection_actions(actor: Actor, subject: Subject) -> tuple[InspectionAction, ...]:
+    """What can be done with an inspection."""
+    return (InspectionAction.CHANGE,) if may_record_ranking(actor, subject) else ()
+
+
+def work_item_actions(actor: Actor, subject: Subject) -> tuple[WorkItemAction, ...]:
+    """What can be done with an item of a list, however far it is."""
+    return (WorkItemAction.CHANGE,) if may_manage_work_item(actor, subject) else ()
 
 
 # What follows is shown to nobody but whoever may do all of it: administrators, or its owner.

@@ -9,10 +9,13 @@ from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
 from app.models.calendar_subscription import CalendarSubscription
 from app.models.case import Case, CaseEvidence, CaseStep, RaisedCaseReminder
 from app.models.event import Event, OutboxEvent, RaisedReminder, ReminderProgress
+from app.models.given_figure import GivenFigure
 from app.models.idempotency import IdempotencyKey
+from app.models.inspection import Inspection, InspectionFinding, InspectionRevision
 from app.models.material import Material
 from app.models.obligation import ComplianceCount, Extension, Obligation, Waiver
 from app.models.plan import Plan, Region, SuperiorDocument
+from app.models.ranking import Ranking, RankingEntry, RankingRevision
 from app.models.rule import Rule, RuleUnit, RuleVersion
 from app.models.schedule import ProgressSchedule, ScheduleStretch
 from app.models.search import SearchEntry
@@ -21,6 +24,7 @@ from app.models.target import Indicator, Target
 from app.models.task import Assignment, Clause, Task, TaskGroup
 from app.models.unit import Unit, UnitAlias
 from app.models.webhook import Webhook, WebhookDelivery
+from app.models.work_item import WorkItem, WorkItemRevision
 
 __all__ = [
     "Account",
@@ -43,8 +47,12 @@ __all__ = [
     "ComplianceCount",
     "Event",
     "Extension",
+    "GivenFigure",
     "IdempotencyKey",
     "Indicator",
+    "Inspection",
+    "InspectionFinding",
+    "InspectionRevision",
     "Mark",
     "Material",
     "Obligation",
@@ -54,6 +62,9 @@ __all__ = [
     "ProgressSchedule",
     "RaisedCaseReminder",
     "RaisedReminder",
+    "Ranking",
+    "RankingEntry",
+    "RankingRevision",
     "Region",
     "ReminderProgress",
     "ReportingFault",
@@ -77,4 +88,6 @@ __all__ = [
     "Waiver",
     "Webhook",
     "WebhookDelivery",
+    "WorkItem",
+    "WorkItemRevision",
 ]

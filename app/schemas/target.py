@@ -10,6 +10,7 @@ from app.schemas.base import (
     BattleCode,
     Figure,
     GroupCode,
+    Instant,
     ListQuery,
     Locator,
     PageRead,
@@ -22,7 +23,16 @@ from app.schemas.base import (
     UnitFilter,
 )
 
-__all__ = ["EXAMPLE", "ObservedValue", "TargetDetail", "TargetPage", "TargetQuery", "TargetRead"]
+__all__ = [
+    "EXAMPLE",
+    "GivenBy",
+    "GivingDocument",
+    "ObservedValue",
+    "TargetDetail",
+    "TargetPage",
+    "TargetQuery",
+    "TargetRead",
+]
 
 
 class TargetQuery(ListQuery):
@@ -58,7 +68,26 @@ EXAMPLE: dict[str, JsonValue] = {
     "due_printed": False,
     "locator": "附件1/二/(二)/5",
     "note": None,
+    "given_by": None,
 }
+
+
+class GivingDocument(Read):
+    """A document from above."""
+
+    number: str = Field(description="文号", examples=["湘民发〔2023〕9号"])
+    title: str = Field(description="标题")
+    issuer: str = Field(description="发文机关", examples=["省民政厅"])
+    issued_on: date = Field(description="成文日期")
+
+
+class GivenBy(Read):
+    """What gave a target after the plan was issued."""
+
+    document: GivingDocument = Field(description="下达它的文件")
+    given_at: Instant = Field(description="何时补登")
+    replaces: TargetCode | None = Field(description="取代了先前补登的哪一个;没有为 null")
+    superseded_by: TargetCode | None = Field(description="已被后来补登的哪一个取代;仍有效的为 null")
 
 
 class TargetRead(Read):
@@ -86,6 +115,9 @@ class TargetRead(Read):
     due_printed: bool = Field(description="完成日期是否为原文写明")
     locator: Locator
     note: str | None = Field(description="如何理解这一目标")
+    given_by: GivenBy | None = Field(
+        default=None, description="由上级文件下达、后来补登的,是哪份文件;方案自带的为 null"
+    )
 
 
 class TargetPage(PageRead[TargetRead]):

@@ -15,11 +15,13 @@ from typing import Any
 
 from sqlalchemy import Date, DateTime, Numeric, Text, and_, bindparam, case, cast, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
+from sqlalchemy.orm import aliased
 
 from app.clock import SHANGHAI
 from app.domain.plan import Accumulation, Direction, Operator
 from app.domain.progress import Light, Stage
 from app.models import (
+    GivenFigure,
     Indicator,
     Observation,
     Plan,
@@ -281,8 +283,17 @@ def standing_of_targets() -> Any:
             case((Indicator.accumulation == Accumulation.PERIOD.value, total), else_=newest).label("figure"),
         )
         .join(Indicator, Indicator.id == Target.indicator_id)
-        .where(Target.operator.is_not(None))
+        .where(Target.operator.is_not(None), _in_force())
     )
+
+
+def _in_force() -> Any:
+    """Whether a target holds: one that came from above since then, and until another took its place."""
+    given, later = aliased(GivenFigure), aliased(GivenFigure)
+    as_of = bindparam("as_of", type_=DateTime(timezone=True))
+    ahead = select(given.target_id).where(given.given_at > as_of)
+    replaced = select(later.replaces_id).where(later.replaces_id.is_not(None), later.given_at <= as_of)
+    return and_(Target.id.not_in(ahead), Target.id.not_in(replaced))
 
 
 def reached_by(standing: Any) -> Any:

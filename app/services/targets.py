@@ -4,12 +4,25 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, DateTime, bindparam, func, literal, select
+from sqlalchemy.orm import aliased
 
+from app.clock import SHANGHAI
 from app.db import Query
 from app.domain.permissions import Subject
 from app.domain.search import EntryKind
 from app.errors import NotFoundError
-from app.models import Battle, Indicator, Observation, Plan, Submission, SubmissionRevision, Target, Task, Unit
+from app.models import (
+    Battle,
+    GivenFigure,
+    Indicator,
+    Observation,
+    Plan,
+    Submission,
+    SubmissionRevision,
+    Target,
+    Task,
+    Unit,
+)
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.base import AsOfQuery
@@ -22,7 +35,9 @@ from app.services.units import resolve_unit, task_roles
 
 __all__ = ["get_target", "list_targets", "target_read", "target_shown", "targets_where"]
 
-_COLUMNS: Statement = select(
+_replaced, _replacing = aliased(Target), aliased(Target)
+_later = aliased(GivenFigure)
+_SELECTED: Statement = select(
     Target.sort_key,
     Target.code,
     Target.task_group_id,
@@ -41,9 +56,24 @@ _COLUMNS: Statement = select(
     Target.due_printed,
     Target.locator,
     Target.note,
-).join(Indicator, Indicator.id == Target.indicator_id)
+    GivenFigure.document_number,
+    GivenFigure.document_title,
+    GivenFigure.document_issuer,
+    GivenFigure.document_issued_on,
+    GivenFigure.given_at,
+    _replaced.code.label("replaces"),
+    _replacing.code.label("superseded_by"),
+)
+_COLUMNS: Statement = (
+    _SELECTED.join(Indicator, Indicator.id == Target.indicator_id)
+    .outerjoin(GivenFigure, GivenFigure.target_id == Target.id)
+    .outerjoin(_replaced, _replaced.id == GivenFigure.replaces_id)
+    .outerjoin(_later, _later.replaces_id == GivenFigure.target_id)
+    .outerjoin(_replacing, _replacing.id == _later.target_id)
+)
 _OWNERS = ("plan", "battle", "group", "task")
-_FIELDS = tuple(name for name in TargetRead.model_fields if name not in _OWNERS)
+_FIELDS = tuple(name for name in TargetRead.model_fields if name not in {*_OWNERS, "given_by"})
+_DOCUMENT = ("number", "title", "issuer", "issued_on")
 _ROLES = task_roles()
 
 _LISTING = Listing(
@@ -100,7 +130,19 @@ def target_shown(row: Any) -> dict[str, Any]:
     """A target as the API shows it, in plain values; its code holds the codes of what it belongs to."""
     owner = row["code"].rpartition("-")[0].split("-")
     codes = {name: "-".join(owner[:size]) if size <= len(owner) else None for size, name in enumerate(_OWNERS, 2)}
-    return {"code": row["code"], **codes, **{name: row[name] for name in _FIELDS}}
+    return {"code": row["code"], **codes, **{name: row[name] for name in _FIELDS}, "given_by": _given_by(row)}
+
+
+def _given_by(row: Any) -> dict[str, Any] | None:
+    """The document that gave a target after the plan was issued, ``None`` for one of the plan itself."""
+    if row["given_at"] is None:
+        return None
+    return {
+        "document": {name: row[f"document_{name}"] for name in _DOCUMENT},
+        "given_at": row["given_at"].astimezone(SHANGHAI).isoformat(),
+        "replaces": row["replaces"],
+        "superseded_by": row["superseded_by"],
+    }
 
 
 def target_read(row: Any) -> TargetRead:

@@ -24,6 +24,7 @@ from app.domain.permissions import (
     may_assess,
     may_certify,
     may_file_material,
+    may_give_figure,
     may_grant_extension,
     may_grant_waiver,
     may_handle_case,
@@ -32,10 +33,12 @@ from app.domain.permissions import (
     may_manage_case,
     may_manage_subscription,
     may_manage_webhooks,
+    may_manage_work_item,
     may_read_audit,
     may_read_plan,
     may_read_progress,
     may_read_self,
+    may_record_ranking,
     may_register_case,
     may_report,
     may_return,
@@ -95,6 +98,9 @@ class Hall:
     subscriptions: dict[str, str]
     cases: dict[str, str]
     assessed: dict[str, dict[str, str]]
+    items: dict[str, str]
+    rankings: dict[str, str]
+    inspections: dict[str, str]
 
     async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = (
@@ -171,10 +177,22 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                 answer = await client.post("/api/v1/cases", json=body, headers=everything)
                 assert answer.status_code == 201, answer.text
                 cases[unit] = answer.json()["id"]
+            items: dict[str, str] = {}
+            for unit, task in TASKS.items():
+                item = {"task": task, "kind": "project", "title": "项目", "unit": unit}
+                items[unit] = (await client.post("/api/v1/work-items", json=item, headers=everything)).json()["id"]
+            rankings: dict[str, str] = {}
+            inspections: dict[str, str] = {}
+            for period, unit in (("2023-Q1", OWN), ("2023-Q2", OTHER)):
+                made = await client.post("/api/v1/rankings", json=ranking_of(unit, period), headers=everything)
+                rankings[unit] = made.json()["id"]
+                made = await client.post("/api/v1/inspections", json=inspection_of(unit), headers=everything)
+                inspections[unit] = made.json()["id"]
             yield Hall(
                 *(client, keys, ids, drafts, account, key.json()["key_id"], hooked.json()["id"], subscriptions),
                 cases,
                 await assessed(client, everything),
+                *(items, rankings, inspections),
             )
 
 
@@ -236,6 +254,9 @@ def at(path: str) -> Callable[[Hall, str], str]:
         subscription=hall.subscriptions[unit],
         case=hall.cases[unit],
         **hall.assessed[unit],
+        item=hall.items[unit],
+        ranking=hall.rankings[unit],
+        inspection=hall.inspections[unit],
     )
 
 
@@ -261,6 +282,20 @@ def plan(path: str) -> Row:
 
 def listed(path: str, units: Callable[[Any], set[str]]) -> Row:
     return Row(at(path), takes_part, units=units)
+
+
+def safe(unit: str | None = None) -> Subject:
+    """What rankings and inspections are of: another battle."""
+    return Subject(PLAN, f"{PLAN}-5", unit)
+
+
+def ranking_of(unit: str, period: str) -> dict[str, Any]:
+    entries = [{"unit": unit, "rank": 12, "of": 13}]
+    return {"plan": PLAN, "kind": "city_departments", "period": period, "source": "通报", "entries": entries}
+
+
+def inspection_of(unit: str) -> dict[str, Any]:
+    return {"plan": PLAN, "period": "2023-Q2", "team": 1, "unit": unit, "inspected_on": "2023-05-16"}
 
 
 def item_units(page: Any) -> set[str]:
@@ -326,6 +361,7 @@ def reads_in_plan(actor: Actor, unit: str) -> bool:
     return may_read_progress(actor, Subject(PLAN, unit=unit), public=False)
 
 
+DOCUMENT_GIVING = {"number": "怀教发〔2023〕5号", "title": "通知", "issuer": "市教育局", "issued_on": "2023-05-08"}
 ROWS: dict[str, Row] = {
     "list_tasks": plan("/api/v1/tasks?limit=1"),
     "get_task": plan("/api/v1/tasks/{task}"),
@@ -527,6 +563,75 @@ ROWS: dict[str, Row] = {
     "get_fault": Row(at("/api/v1/faults/{fault}"), reads, refused=404),
     "answer_fault": answers_assessment("/faults/{fault}/answer", {"text": "口径不同"}),
     "decide_fault": assesses("/faults/{fault}/decide", {"decision": "dismissed", "reason": "不实"}),
+    # Lists and figures from above. What is allowed contradicts itself, so nothing is written.
+    "list_work_items": listed("/api/v1/work-items", item_units),
+    "get_work_item": Row(at("/api/v1/work-items/{item}"), reads, refused=404),
+    "get_work_item_history": Row(at("/api/v1/work-items/{item}/history"), reads, refused=404),
+    "create_work_item": Row(
+        at("/api/v1/work-items"),
+        lambda actor, unit: may_manage_work_item(actor, subject(unit)),
+        lambda _, unit: {
+            "task": TASKS[unit],
+            "kind": "task",
+            "title": "甲",
+            "unit": unit,
+            "investment": {"planned": 1},
+        },
+    ),
+    "patch_work_item": Row(
+        at("/api/v1/work-items/{item}"),
+        lambda actor, unit: may_manage_work_item(actor, subject(unit)),
+        lambda _, __: {"reason": "改"},
+    ),
+    "list_figures": plan("/api/v1/tasks/{task}/figures"),
+    "give_figure": Row(
+        at("/api/v1/tasks/{task}/figures"),
+        lambda actor, _: may_give_figure(actor, Subject(PLAN, BATTLE)),
+        lambda _, __: {
+            "indicator": "没有的指标",
+            "operator": "gte",
+            "value": 1,
+            "text": "甲",
+            "document": DOCUMENT_GIVING,
+        },
+    ),
+    # Rankings and inspections. What is allowed is recorded already.
+    "list_rankings": Row(at("/api/v1/rankings"), takes_part),
+    "get_ranking": Row(
+        at("/api/v1/rankings/{ranking}"),
+        lambda actor, unit: may_read_progress(actor, safe(unit), public=False),
+        refused=404,
+    ),
+    "list_consequences": listed(f"/api/v1/rankings/consequences?plan={PLAN}", item_units),
+    "record_ranking": Row(
+        at("/api/v1/rankings"),
+        lambda actor, _: may_record_ranking(actor, safe()),
+        lambda _, unit: ranking_of(unit, "2023-Q1"),
+    ),
+    "correct_ranking": Row(
+        at("/api/v1/rankings/{ranking}/correct"),
+        lambda actor, _: may_record_ranking(actor, safe()),
+        lambda _, unit: {"reason": "误", "source": "更正", "entries": ranking_of(unit, "")["entries"]},
+        refused=404,
+    ),
+    "list_inspections": listed("/api/v1/inspections", item_units),
+    "get_inspection": Row(
+        at("/api/v1/inspections/{inspection}"),
+        lambda actor, unit: may_read_progress(actor, safe(unit), public=False),
+        refused=404,
+    ),
+    "measure_coverage": listed(f"/api/v1/inspections/coverage?plan={PLAN}&period=2023-Q2", item_units),
+    "record_inspection": Row(
+        at("/api/v1/inspections"),
+        lambda actor, _: may_record_ranking(actor, safe()),
+        lambda _, unit: inspection_of(unit),
+    ),
+    "patch_inspection": Row(
+        at("/api/v1/inspections/{inspection}"),
+        lambda actor, _: may_record_ranking(actor, safe()),
+        lambda _, __: {"score": 90},
+        refused=404,
+    ),
 }
 DOCUMENT = create_app(Settings(database_url="postgresql://unused")).openapi()
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests.api.test_idempotency import assert_same
-from tests.api.test_permission_matrix import NEW_FAULT, NEW_SCHEME, OPERATIONS, OTHER, OWN, PLAN
+from tests.api.test_permission_matrix import DOCUMENT_GIVING, NEW_FAULT, NEW_SCHEME, OPERATIONS, OTHER, OWN, PLAN
 from tests.api.test_webhooks import Desk, desk_of
 from tests.conftest import Clone
 from tests.contract.test_bad_input import TABLES, contents
@@ -270,6 +270,48 @@ async def case(_: House) -> Asked:
     return Asked(CASE)
 
 
+async def work_item(_: House) -> Asked:
+    return Asked({"task": "431228-2023-6-3-4", "kind": "project", "title": "项目", "unit": "431228-jyj"})
+
+
+async def work_item_change(house: House) -> Asked:
+    made = await house.made("create_work_item", await work_item(house))
+    return Asked({"reason": "开工", "state": "under_way"}, id=made["id"])
+
+
+async def figure(_: House) -> Asked:
+    given = {"indicator": "新增公办学位", "direction": "higher", "accumulation": "cumulative", "operator": "gte"}
+    return Asked({**given, "value": 800, "text": "八百个以上", "document": DOCUMENT_GIVING}, code="431228-2023-6-3-4")
+
+
+QUARTERS = ("2023-Q1", "2023-Q2")
+RANKINGS = iter([(kind, quarter) for quarter in QUARTERS for kind in ("city_departments", "county_townships")])
+INSPECTED = iter(["431228-jyj", "431228-nyncj", "431228-slj", "431228-fgj", "431228-tjj", "431228-czj"])
+
+
+async def ranking(_: House) -> Asked:
+    kind, quarter = next(RANKINGS)
+    unit = "芷江镇" if kind == "county_townships" else "县教育局"
+    entries = [{"unit": unit, "rank": 1, "of": 1}]
+    return Asked({"plan": "431228-2023", "kind": kind, "period": quarter, "source": "通报", "entries": entries})
+
+
+async def ranking_correction(house: House) -> Asked:
+    made = await house.made("record_ranking", await ranking(house))
+    entries = [{"unit": one["unit"]["unit"], "rank": 1, "of": 1} for one in made["entries"]]
+    return Asked({"reason": "误", "source": "更正", "entries": entries}, id=made["id"])
+
+
+async def inspection(_: House) -> Asked:
+    about = {"plan": "431228-2023", "period": "2023-Q1", "team": 1, "inspected_on": "2023-03-16"}
+    return Asked({**about, "unit": next(INSPECTED), "findings": [{"title": "甲", "description": "乙"}]})
+
+
+async def inspection_change(house: House) -> Asked:
+    made = await house.made("record_inspection", await inspection(house))
+    return Asked({"score": 90}, id=made["id"])
+
+
 ROWS: dict[str, Row] = {
     "create_submission": report,
     "create_submissions": batch,
@@ -318,6 +360,13 @@ ROWS: dict[str, Row] = {
     "create_fault": fault,
     "answer_fault": of_fault({"text": "口径不同"}),
     "decide_fault": of_fault({"decision": "dismissed", "reason": "不实"}),
+    "create_work_item": work_item,
+    "patch_work_item": work_item_change,
+    "give_figure": figure,
+    "record_ranking": ranking,
+    "correct_ranking": ranking_correction,
+    "record_inspection": inspection,
+    "patch_inspection": inspection_change,
 }
 
 

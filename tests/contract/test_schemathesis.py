@@ -34,6 +34,8 @@ MEANT_BUT_NOT_TRUE = {
     *("invalid_grant", "unknown_plan", "unknown_battle", "unknown_rule", "not_later", "invalid_network"),
     *("wrong_period", "target_not_allowed"),
     *("past", "no_evidence", "no_enterprise", "not_higher", "not_applicable", "wrong_order"),
+    *("not_a_project", "ends_before_start", "not_yet", "new_indicator", "other_indicator", "not_given"),
+    *("range_has_max", "range_order", "unknown_team", "outside_period", "before_inspection"),
     *("decimal_max_digits", "decimal_max_places", "decimal_whole_digits"),
     *("inconsistent_scheme", "lies_ahead", "nothing_to_assess"),
 }

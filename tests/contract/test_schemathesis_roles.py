@@ -40,7 +40,19 @@ from app.routers.answers import PROBLEM_JSON
 from app.routers.files import CSV
 from app.schemas.assessment_scheme import EXAMPLE as SCHEME
 from app.settings import Settings
-from tests.api.test_permission_matrix import BATTLE, HOLDERS, OPERATIONS, OTHER, OWN, PLAN, TASKS, assessed
+from tests.api.test_permission_matrix import (
+    BATTLE,
+    DOCUMENT_GIVING,
+    HOLDERS,
+    OPERATIONS,
+    OTHER,
+    OWN,
+    PLAN,
+    TASKS,
+    assessed,
+    inspection_of,
+    ranking_of,
+)
 from tests.conftest import KEYS, Clone, Keyed, listening, make_key
 
 NOW = datetime(2023, 6, 10, 9, 0, tzinfo=SHANGHAI)
@@ -79,13 +91,30 @@ MEANT: dict[str, tuple[Any, ...]] = {
     "url": (RECEIVER,),
     "wait": (0,),
     "q": ("高标准农田",),
-    "due_on": ("2023-10-01",),
     "level": (1, 2),
     "passed": (True,),
     "parameters": (SCHEME,),
     "value": (90,),
     "decision": ("upheld", "rejected"),
     "answer_due_at": ("2023-10-01T00:00:00+08:00",),
+    "milestones": ([{"title": "开工", "due_on": "2023-06-30", "done_on": "2023-06-01"}], []),
+    "investment": (None,),
+    "starts_on": ("2023-04-01",),
+    "due_on": ("2023-12-31",),
+    "indicator": ("新建高标准农田面积",),
+    "unit_of_measure": (None,),
+    "direction": (None,),
+    "accumulation": (None,),
+    "operator": ("gte",),
+    "value_max": (None,),
+    "replaces": (None,),
+    "document": (DOCUMENT_GIVING,),
+    "entries": ([{"unit": OWN, "rank": 1, "of": 13}],),
+    "team": (1,),
+    "inspected_on": ("2023-05-16",),
+    "findings": ([{"title": "甲", "description": "乙", "due_on": "2023-07-01"}], []),
+    "year": (2023,),
+    "score": (90,),
 }
 LEFT_OUT = {"Authorization", "cursor", "Idempotency-Key", "If-Match", "If-None-Match", "token"} | {
     *("scheme", "judged_as_of", "assessment"),
@@ -195,6 +224,10 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                         await asyncio.sleep(0.1)
                         deliveries = (await client.get(f"/webhooks/{hook}/deliveries", headers=owner)).json()["items"]
                 cases = await cases_of(made)
+                item = {"task": TASKS[OWN], "kind": "project", "title": "项目", "unit": OWN}
+                work_item = await made("/work-items", item, "id")
+                recorded = await made("/rankings", ranking_of(OWN, "2023-Q1"), "id")
+                inspected = await made("/inspections", inspection_of(OTHER), "id")
                 named = {
                     "/tasks/{code}": MEANT["task"],
                     "/units/{code}": MEANT["unit"],
@@ -211,6 +244,9 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                     "DELETE /webhooks/{id}": (first,),
                     "{event}": (deliveries[0]["event"],),
                     "{id}": (*drafts, *submitted),
+                    "/work-items/{id}": (work_item,),
+                    "/rankings/{id}": (recorded,),
+                    "/inspections/{id}": (inspected,),
                     "/submissions/{id}": tuple(one for one in (*drafts, *certified) if one in own),
                     "/submissions/{id}/submit": tuple(one for one in drafts if one in own),
                     "/submissions/{id}/correct": tuple(certified),
@@ -297,6 +333,10 @@ def test_no_role_gets_an_answer_the_document_does_not_know(case: schemathesis.Ca
                 case.body, case.media_type = hall.file.encode(), CSV
             if case.path.endswith("/forms/{period}") and isinstance(case.body, dict):
                 case.body["items"] = [{"task": hall.form_task, "stage": "in_progress", "percent_complete": 40}]
+            if case.path.startswith(("/api/v1/rankings", "/api/v1/inspections")):
+                for part in (case.query, case.body):
+                    if isinstance(part, dict) and "period" in part:
+                        part.update({"period": "2023-Q2"} | ({"kind": "city_departments"} if "kind" in part else {}))
             headers = {} if who is None else {"Authorization": f"Bearer {hall.keys[who]}"}
             answer = case.call(base_url=hall.address, headers=headers, session=session)
             case.validate_response(answer, checks=CHECKS, headers=headers)

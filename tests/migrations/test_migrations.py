@@ -35,8 +35,10 @@ from app.domain.plan import (
     UnitKind,
 )
 from app.domain.progress import Stage
+from app.domain.rankings import RankingKind
 from app.domain.roles import Role
 from app.domain.search import EntryKind
+from app.domain.work_items import WorkItemKind, WorkItemState
 from app.domain.workflow import SubmissionAction, SubmissionState
 from app.models import Base
 from migrations import alembic_config
@@ -78,6 +80,9 @@ CODES: dict[tuple[str, str], type[StrEnum]] = {
     ("faults", "kind"): FaultKind,
     ("faults", "state"): FaultState,
     ("marks", "aspect"): Aspect,
+    ("work_item_revisions", "state"): WorkItemState,
+    ("work_items", "kind"): WorkItemKind,
+    ("rankings", "kind"): RankingKind,
 }
 # Alembic's own table, and what belongs to it.
 OURS = "n.nspname = 'public' AND c.relname NOT LIKE 'alembic_version%'"
