@@ -255,12 +255,15 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                     **cases,
                 }
                 everything = {"Authorization": f"Bearer {KEYS['everything']}"}
-                found = (await assessed(client, everything, ""))[OWN]
+                found = await assessed(client, everything, "")
+                # One that nobody has appealed against.
+                again = await client.post("/assessments", json={"plan": PLAN, "unit": OWN}, headers=everything)
+                newest = again.json()["items"][0]["id"]
                 named |= {
-                    "/assessment-schemes/{id}": (found["scheme"],),
-                    "/assessments/{id}": (found["assessment"],),
-                    "/appeals/{id}": (found["appeal"],),
-                    "/faults/{id}": (found["fault"],),
+                    "/assessment-schemes/{id}": (found[OWN]["scheme"],),
+                    "/assessments/{id}": (newest,),
+                    "/appeals/{id}": (found[OTHER]["appeal"],),
+                    "/faults/{id}": (found[OWN]["fault"],),
                 }
                 yield Hall(address, keys, named, form_task)
 
