@@ -225,7 +225,7 @@ async def test_what_contradicts_itself_is_refused(
         {"investment": {"planned": "1"}},
         {"investment": {"planned": 1.001}},
         {"milestones": [{"title": "a", "due_on": "2023-06-01"}] * 51},
-        {"due_on": "9999-12-31"},
+        {"due_on": "2023-13-01"},
         {"colour": "red"},
     ],
 )
