@@ -5,6 +5,7 @@ from app.models.anomaly import Anomaly
 from app.models.audit import AuditEntry, AuditHead
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
+from app.models.bulletin import Bulletin
 from app.models.calendar_subscription import CalendarSubscription
 from app.models.event import Event, OutboxEvent, RaisedReminder, ReminderProgress
 from app.models.idempotency import IdempotencyKey
@@ -30,6 +31,7 @@ __all__ = [
     "AuditHead",
     "Base",
     "Battle",
+    "Bulletin",
     "CalendarSubscription",
     "Clause",
     "ComplianceCount",

@@ -35,6 +35,7 @@ __all__ = [
     "at_instant",
     "light_by",
     "light_of_task",
+    "newest_reports",
     "points_in",
     "reached_by",
     "revision_shown",
@@ -107,8 +108,8 @@ def points_in(text: str | None) -> tuple[tuple[date, Decimal], ...]:
     return tuple((date.fromisoformat(day), Decimal(percent)) for day, percent in decoded(text) or ())
 
 
-def _newest() -> Any:
-    """The newest certified report of each reporting unit of the task of the query around it."""
+def newest_reports(*columns: Any) -> Any:
+    """The newest certified report of each reporting unit of the task of the query around it, with further columns."""
     return (
         select(
             Submission.task_id,
@@ -118,6 +119,7 @@ def _newest() -> Any:
             Plan.behind_points,
             SubmissionRevision.stage,
             SubmissionRevision.percent_complete,
+            *columns,
         )
         .select_from(Submission)
         .join(
@@ -176,7 +178,7 @@ def standing_of_task() -> Any:
 
     All but the stage are null without a certified report.
     """
-    newest = _newest()
+    newest = newest_reports()
     return select(
         _stage(newest).label("stage"),
         func.avg(newest.c.percent_complete).label("percent"),
@@ -200,7 +202,7 @@ def light_by(standing: Any) -> Any:
 
 def stage_of_task() -> Any:
     """The stage of the task of the query around it."""
-    newest = _newest()
+    newest = newest_reports()
     return select(_stage(newest)).select_from(newest).scalar_subquery()
 
 
@@ -229,7 +231,7 @@ def _figures() -> Any:
     )
 
 
-def standing_of_targets() -> Any:
+def standing_of_targets(*columns: Any) -> Any:
     """Every target that has a value, with the year's figure as it stands; null without a certified one.
 
     What is measured period by period adds up to the year's figure; of what is cumulative, or of a point in time, it is
@@ -251,6 +253,7 @@ def standing_of_targets() -> Any:
             Target.value_max,
             Indicator.direction,
             case((Indicator.accumulation == Accumulation.PERIOD.value, total), else_=newest).label("figure"),
+            *columns,
         )
         .join(Indicator, Indicator.id == Target.indicator_id)
         .where(Target.operator.is_not(None))

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import migrations
 from app.db import create_engine
 from app.domain.audit import AuditAction
+from app.domain.bulletins import BulletinKind, BulletinState
 from app.domain.deadlines import WaiverKind
 from app.domain.events import DeliveryState, EventType, PauseReason, Reminder, WebhookState
 from app.domain.plan import (
@@ -42,6 +43,8 @@ from tests.conftest import Clone
 Strings = list[tuple[str, ...]]
 
 CODES: dict[tuple[str, str], type[StrEnum]] = {
+    ("bulletins", "kind"): BulletinKind,
+    ("bulletins", "state"): BulletinState,
     ("account_grants", "role"): Role,
     ("anomalies", "kind"): AnomalyKind,
     ("audit_entries", "action"): AuditAction,

@@ -586,6 +586,12 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "waivers": ("INSERT", "SELECT"),
     "webhook_deliveries": ("DELETE", "INSERT", "SELECT", "UPDATE"),
     "webhooks": ("DELETE", "INSERT", "SELECT", "UPDATE"),
+    "bulletins": (
+        "INSERT",
+        "SELECT",
+        "UPDATE (as_of, content, content_hash, discard_reason, discarded_at, document_hash, filed, issued_at, "
+        "issued_by, number, parts, state, title, updated_at)",
+    ),
 }
 
 
