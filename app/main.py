@@ -24,6 +24,7 @@ from app.routers import (
     anomalies,
     audit,
     battles,
+    bulletins,
     calendar_subscriptions,
     changes,
     deadlines,
@@ -86,6 +87,7 @@ ROUTES = (
     audit,
     changes,
     webhooks,
+    bulletins,
     calendar_subscriptions,
 )
 

@@ -36,6 +36,7 @@ from app.services.reports import Report
 from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
 from app.services.submissions import refuse, take
+from seed.demo_bulletins import fill_bulletins
 
 __all__ = ["DemoError", "DemoReport", "fill_demo"]
 
@@ -71,6 +72,7 @@ class DemoReport:
     waived: int = 0
     scheduled: int = 0
     materials: int = 0
+    bulletins: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ async def fill_demo(writes: Database, reader: Reader) -> DemoReport:
         events = sorted(happened, key=lambda event: event.at)
         for event in events:
             await event.do(event.at)
+        report.bulletins = await fill_bulletins(db, reader)
     return report
 
 
@@ -335,6 +338,7 @@ def _said(row: _Owed, chance: random.Random, aims: dict[str, list[_Aim]]) -> dic
         "stage": Stage.COMPLETED if percent >= 100 else Stage.IN_PROGRESS,
         "percent_complete": percent,
         "progress": "演示数据:按计划推进。",
+        "problems": "演示数据:前期手续办理较慢。" if percent < scheduled else None,
         "next_steps": "演示数据:下月继续推进。",
         "observations": [
             {"target": aim.code, "value": round(aim.value * (percent / 100 if aim.grows else 1), 2)}

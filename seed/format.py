@@ -237,7 +237,7 @@ class Schedule(Format):
 
     def stored(self) -> dict[str, Any]:
         """As rules and their versions keep it; what a schedule does not have leaves earlier ones as they are."""
-        nothing = set() if self.due_days_after else {"due_days_after"}
+        nothing: set[str] = set() if self.due_days_after else {"due_days_after"}
         return self.model_dump(mode="json", exclude={"effective_from", *nothing})
 
 

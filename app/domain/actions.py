@@ -11,12 +11,14 @@ disabled, reporting what is waived.
 from collections.abc import Iterable
 from datetime import date, datetime
 
+from app.domain.bulletins import BulletinAction, BulletinState, allowed_bulletin_steps
 from app.domain.deadlines import Facts
 from app.domain.events import WebhookState
 from app.domain.periods import Period
 from app.domain.permissions import (
     Subject,
     may_certify,
+    may_edit_bulletin,
     may_file_material,
     may_grant_extension,
     may_grant_waiver,
@@ -38,6 +40,7 @@ __all__ = [
     "ScheduleAction",
     "WebhookAction",
     "account_actions",
+    "bulletin_actions",
     "calendar_subscription_actions",
     "delivery_actions",
     "form_item_actions",
@@ -214,3 +217,8 @@ def _can_be_handed_in(owed: Facts, period: Period, now: datetime, today: date) -
 
 def _works(expires_at: datetime | None, revoked_at: datetime | None, now: datetime) -> bool:
     return revoked_at is None and (expires_at is None or now < expires_at)
+
+
+def bulletin_actions(actor: Actor, state: BulletinState, subject: Subject) -> tuple[BulletinAction, ...]:
+    """What can be done with a bulletin of a battle or a plan."""
+    return allowed_bulletin_steps(state) if may_edit_bulletin(actor, subject) else ()

@@ -1,7 +1,7 @@
 """Which bulletins somebody may read, as data: what the WHERE clause of a list is made of.
 
-The rule is :func:`~app.domain.permissions.may_read_bulletin`; this is its union over an actor's grants, and a test holds
-both equal. As a condition over ``plan``, ``battle`` and ``issued`` of a row::
+The rule is :func:`~app.domain.permissions.may_read_bulletin`; this is its union over an actor's grants, and a test
+holds both equal. As a condition over ``plan``, ``battle`` and ``issued`` of a row::
 
     issued AND (everything OR plan = ANY(plans))
     OR drafts_everywhere OR plan = ANY(draft_plans) OR battle = ANY(draft_battles)

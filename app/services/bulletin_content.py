@@ -282,9 +282,12 @@ def _report(said: dict[str, Any]) -> BulletinReport:
 
 
 def _target(row: Any) -> BulletinTarget:
-    operator, value, figure = Operator(row["operator"]), row["value"], row["figure"]
-    measured = figure is not None and value > 0 and operator is not Operator.RANGE
-    rises = row["direction"] != Direction.LOWER.value
+    operator, value = Operator(row["operator"]), Decimal(row["value"])
+    figure = None if row["figure"] is None else Decimal(row["figure"])
+    attained: Decimal | None = None
+    rises = row["direction"] != Direction.LOWER.value and operator is not Operator.RANGE
+    if figure is not None and value > 0 and rises:
+        attained = (100 * figure / value).quantize(_CENT, ROUND_HALF_UP)
     return BulletinTarget(
         target=row["code"],
         indicator=row["name"],
@@ -292,7 +295,7 @@ def _target(row: Any) -> BulletinTarget:
         aim=aim_text(operator, value, row["value_max"]),
         unit_of_measure=row["unit_of_measure"],
         figure=figure,
-        attained=(100 * figure / value).quantize(_CENT, ROUND_HALF_UP) if measured and rises else None,
+        attained=attained,
         reached=row["reached"],
     )
 
@@ -312,7 +315,7 @@ def _explain(of: BulletinOf, content: BulletinContent) -> str:
     """The figures as the first paragraph of the bulletin."""
     progress = content.progress
     said = [
-        f"截至{instant_text(content.as_of, SHANGHAI)},{of.scope_name}共有任务{progress.tasks}项,"
+        f"截至{instant_text(content.as_of, SHANGHAI)},{of.scope_name}共有任务{progress.tasks}项",
         f"{progress.reported}项有认定进度",
         f"已完成{progress.stages[Stage.COMPLETED]}项{_in_brackets(content.stage_shares[Stage.COMPLETED])},"
         + "、".join(

@@ -182,10 +182,11 @@ async def test_task_forces_owe_their_bulletins_through_their_offices(
     async with engine.connect() as connection:
         found = await connection.execute(
             text(
-                "SELECT b.id, u.code FROM task_forces f JOIN battles b ON b.id = f.battle_id JOIN units u ON u.id = f.office_unit_id"
+                "SELECT b.id, u.code FROM task_forces f JOIN battles b ON b.id = f.battle_id "
+                "JOIN units u ON u.id = f.office_unit_id"
             )
         )
-        of_battle = {battle: unit for battle, unit in found}
+        of_battle = {row.id: row.code for row in found}
     assert len(rows) == len(offices)
     assert all(of_battle[row["battle_id"]] == unit and row["task_id"] is None for unit, row in rows.items())
     assert {(row["due_at"], row["lock_at"]) for row in rows.values()} == {(due(due_on), due(lock_on))}
@@ -201,7 +202,9 @@ async def test_two_task_forces_with_one_office_owe_one_each(engine: AsyncEngine,
         before = [tuple(row) for row in await connection.execute(statement, {"plan": CODE})]
         await connection.execute(
             text(
-                "UPDATE task_forces SET office_unit_id = (SELECT min(office_unit_id) FROM task_forces f JOIN battles b ON b.id = f.battle_id JOIN plans p ON p.id = b.plan_id WHERE p.code = :plan) WHERE battle_id IN (SELECT b.id FROM battles b JOIN plans p ON p.id = b.plan_id WHERE p.code = :plan)"
+                "WITH ours AS (SELECT f.id, f.office_unit_id FROM task_forces f JOIN battles b ON b.id = f.battle_id "
+                "JOIN plans p ON p.id = b.plan_id WHERE p.code = :plan) UPDATE task_forces "
+                "SET office_unit_id = (SELECT min(office_unit_id) FROM ours) WHERE id IN (SELECT id FROM ours)"
             ),
             {"plan": CODE},
         )

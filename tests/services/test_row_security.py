@@ -540,6 +540,10 @@ async def test_what_was_never_certified_goes_with_its_figures(world: World) -> N
 # The role of the service ----------------------------------------------------------------------------------------------
 
 READ = ("SELECT",)
+BULLETIN_WRITES = (
+    *("as_of", "content", "content_hash", "discard_reason", "discarded_at", "document_hash", "filed", "issued_at"),
+    *("issued_by", "number", "parts", "state", "title", "updated_at"),
+)
 RIGHTS: dict[str, tuple[str, ...]] = {
     "account_grants": ("DELETE", "INSERT", "SELECT"),
     "accounts": ("INSERT", "SELECT", "UPDATE"),
@@ -589,8 +593,7 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "bulletins": (
         "INSERT",
         "SELECT",
-        "UPDATE (as_of, content, content_hash, discard_reason, discarded_at, document_hash, filed, issued_at, "
-        "issued_by, number, parts, state, title, updated_at)",
+        f"UPDATE ({', '.join(BULLETIN_WRITES)})",
     ),
 }
 
