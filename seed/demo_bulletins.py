@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from uuid import UUID
 
 from sqlalchemy import func, select
 
@@ -71,8 +72,10 @@ async def _fill(db: Database, reader: Reader, plan: str, battle: str, wanted: _W
         contact="联系人:演示,电话:0745-0000000",
         copy_to=["县委办", "县人大常委会办公室", "县政协办"],
     )
+    # An id that asyncpg read is of a type of its own.
+    identity = UUID(int=drawn.id.int)
     later = end + timedelta(hours=15)
-    await patch_bulletin(db, reader, drawn.id, said, match=None, now=later, caller=caller)
+    await patch_bulletin(db, reader, identity, said, match=None, now=later, caller=caller)
     if wanted.days is not None:
         issued = end + timedelta(days=wanted.days, hours=10)
-        await issue_bulletin(db, drawn.id, BulletinIssue(), match=None, now=issued, caller=caller)
+        await issue_bulletin(db, identity, BulletinIssue(), match=None, now=issued, caller=caller)

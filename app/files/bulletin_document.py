@@ -35,12 +35,19 @@ _INSTEAD: Final = {
 }
 _THREE, _TWO, _FOUR, _SMALL_FOUR = Pt(16), Pt(22), Pt(14), Pt(12)
 _LINE: Final = Pt(28.95)
-# A character with what the grid of 28 a line takes away from it.
-_CHARACTER: Final = 15.79
+# A character, 28 to a line.
+_CHARACTER: Final = 15.75
 _WIDTH: Final = 156
+_TITLE_LINE: Final = 20
+_WORD_ENDS: Final = "月旬度仗案的年"
 _RED: Final = RGBColor(0xFF, 0, 0)
-_LINES_AND_CHARACTERS: Final = {"type": "linesAndChars", "linePitch": "579", "charSpace": "-842"}
+# Lines alone: some programs give a character that is wider than its place in a grid two places. What it is wider by is
+# taken from between the characters, in twentieths of a point.
+_GRID: Final = {"type": "lines", "linePitch": "579"}
+_CLOSER: Final = "-5"
 _RULE, _THIN = "8", "6"
+_AFTER_BORDERS: Final = ("w:shd", "w:tabs", "w:snapToGrid", "w:spacing", "w:ind", "w:jc", "w:rPr")
+_AFTER_PLACE: Final = ("w:tblOverlap", "w:tblW", "w:jc", "w:tblBorders", "w:tblLayout", "w:tblCellMar", "w:tblLook")
 _PACKED_AT: Final = (1980, 1, 1, 0, 0, 0)
 _W: Final = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
@@ -87,7 +94,7 @@ def _set_page(document: Any) -> None:
     properties = section._sectPr  # noqa: SLF001 - nothing else sets the grid
     for grid in properties.findall(qn("w:docGrid")):
         properties.remove(grid)
-    properties.append(_element("docGrid", **_LINES_AND_CHARACTERS))
+    properties.append(_element("docGrid", **_GRID))
     document.settings.odd_and_even_pages_header_footer = True
     for footer, side in (
         (section.footer, WD_ALIGN_PARAGRAPH.RIGHT),
@@ -116,6 +123,7 @@ def _page_number(run: Any) -> None:
 
 def _set_styles(document: Any) -> None:
     _style(document.styles["Normal"], FANGSONG, _THREE)
+    document.styles["Normal"].element.get_or_add_rPr().append(_element("spacing", val=_CLOSER))
     for level, name in ((1, HEITI), (2, KAITI)):
         style = document.styles[f"Heading {level}"]
         _style(style, name, _THREE)
@@ -149,9 +157,15 @@ def _line(document: Any, text: str, name: str, size: Any, *, line: Any = _LINE, 
     """A centred line of its own."""
     paragraph = document.add_paragraph()
     paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
+    _leave_grid(paragraph)
     paragraph.paragraph_format.line_spacing = line
     _run(paragraph, text, name, size, red=red)
     return paragraph
+
+
+def _leave_grid(paragraph: Any) -> None:
+    """The lines of a paragraph are as high as it says, not as many of the grid's as they fill."""
+    paragraph._p.get_or_add_pPr().append(_element("snapToGrid", val="0"))  # noqa: SLF001 - python-docx knows no grid
 
 
 def _red_head(document: Any, sheet: Sheet) -> None:
@@ -164,18 +178,34 @@ def _red_head(document: Any, sheet: Sheet) -> None:
     borders = _element("pBdr")
     # 4 mm below the number.
     borders.append(_element("bottom", val="single", sz="18", space="11", color="FF0000"))
-    number._p.get_or_add_pPr().insert_element_before(  # noqa: SLF001
-        borders, "w:shd", "w:tabs", "w:spacing", "w:ind", "w:jc"
-    )
+    number._p.get_or_add_pPr().insert_element_before(borders, *_AFTER_BORDERS)  # noqa: SLF001
     for _ in range(2):
         document.add_paragraph()
 
 
 def _title(document: Any, sheet: Sheet, *, numbered: bool) -> None:
-    _line(document, sheet.title, XIAOBIAOSONG, _TWO, line=Pt(34))
+    for line in _title_lines(sheet.title):
+        _line(document, line, XIAOBIAOSONG, _TWO, line=Pt(34))
     if numbered:
         _line(document, sheet.number, KAITI, _THREE)
     document.add_paragraph()
+
+
+def _title_lines(title: str) -> list[str]:
+    """A title that is longer than a line, in two of about one length that break after a word, as far as can be seen."""
+    if _measure(title) <= _TITLE_LINE:
+        return [title]
+    breaks = [place for place in range(1, len(title)) if title[place - 1] in _WORD_ENDS]
+    breaks = [place for place in breaks if max(map(_measure, (title[:place], title[place:]))) <= _TITLE_LINE]
+    if not breaks:
+        return [title]
+    place = min(breaks, key=lambda place: abs(_measure(title[:place]) - _measure(title[place:])))
+    return [title[:place], title[place:]]
+
+
+def _measure(text: str) -> float:
+    """How many characters wide a text is; figures are half as wide."""
+    return sum(0.5 if letter.isascii() else 1.0 for letter in text)
 
 
 def _block(document: Any, block: Block) -> None:
@@ -190,8 +220,9 @@ def _block(document: Any, block: Block) -> None:
 
 def _text(document: Any, text: str, lead: str = "") -> None:
     for place, line in enumerate(line for line in text.splitlines() if line.strip()):
+        # Ragged: figures in brackets do not break, and a line before one would be torn apart.
         paragraph = document.add_paragraph()
-        paragraph.alignment = WD_ALIGN_PARAGRAPH.JUSTIFY
+        paragraph.alignment = WD_ALIGN_PARAGRAPH.LEFT
         paragraph.paragraph_format.first_line_indent = Pt(2 * _CHARACTER)
         if lead and place == 0:
             _run(paragraph, lead, FANGSONG, _THREE).font.bold = True
@@ -222,9 +253,11 @@ def _table(document: Any, block: Table) -> None:
             left = place in block.left and number > 0
             paragraph.alignment = WD_ALIGN_PARAGRAPH.LEFT if left else WD_ALIGN_PARAGRAPH.CENTER
             form = paragraph.paragraph_format
+            _leave_grid(paragraph)
             form.line_spacing = Pt(18)
+            # The last rows stay together, so that no sum stands alone on a page.
+            form.keep_with_next = len(block.rows) - 2 <= number < len(block.rows)
             form.space_before = form.space_after = Pt(1.5)
-            paragraph._p.get_or_add_pPr().append(_element("snapToGrid", val="0"))  # noqa: SLF001
             _run(paragraph, cells[place], HEITI if number == 0 else FANGSONG, _SMALL_FOUR)
     # What follows keeps its distance from the table.
     after = document.add_paragraph().paragraph_format
@@ -241,8 +274,8 @@ def _margins() -> Any:
 def _signature(document: Any, sheet: Sheet) -> None:
     """Who signs, two characters from the right, and the date, which begins two characters further in than the name."""
     document.add_paragraph()
-    signed = len(sheet.signer)
-    dated = 0.0 if sheet.dated is None else sum(0.5 if letter.isdigit() else 1.0 for letter in sheet.dated)
+    signed = _measure(sheet.signer)
+    dated = _measure(sheet.dated or "")
     from_right = max(2.0, signed - dated)
     signer_from_right = from_right + dated + 2 - signed if sheet.dated is not None else 2.0
     for text, distance in ((sheet.signer, signer_from_right), (sheet.dated, from_right)):
@@ -253,24 +286,20 @@ def _signature(document: Any, sheet: Sheet) -> None:
         paragraph.paragraph_format.right_indent = Pt(distance * _CHARACTER)
         paragraph.paragraph_format.keep_with_next = True
     if sheet.contact:
-        paragraph = document.add_paragraph(f"({sheet.contact})")
+        paragraph = document.add_paragraph(sheet.contact)
         paragraph.paragraph_format.first_line_indent = Pt(2 * _CHARACTER)
 
 
 def _imprint(document: Any, sheet: Sheet) -> None:
-    """At the foot of the last page: who gets a copy, who printed it and when."""
-    lines = [f"抄送:{','.join(sheet.copy_to)}。"] if sheet.copy_to else []
-    printed = "" if sheet.dated is None else f"\t{sheet.dated}印发"
-    lines.append(f"{sheet.printed_by}{printed}")
+    """At the foot of the last page, between rules: who gets a copy, who printed it and when."""
+    lines = [sheet.copy_to] if sheet.copy_to else []
+    lines.append(sheet.printed_by + ("" if sheet.dated is None else f"\t{sheet.dated}印发"))
     table = document.add_table(rows=len(lines), cols=1)
     table.autofit = False
-    properties = table._tbl.tblPr  # noqa: SLF001
-    place = _element(
-        "tblpPr", leftFromText="0", rightFromText="0", vertAnchor="margin", horzAnchor="margin", tblpYSpec="bottom"
-    )
-    properties.insert_element_before(
-        place, "w:tblOverlap", "w:tblW", "w:jc", "w:tblBorders", "w:tblLayout", "w:tblCellMar", "w:tblLook"
-    )
+    properties = table._tbl.tblPr  # noqa: SLF001 - where a table stands and its rules are not python-docx's
+    place = _element("tblpPr", leftFromText="0", rightFromText="0", vertAnchor="margin", horzAnchor="margin")
+    place.set(qn("w:tblpYSpec"), "bottom")
+    properties.insert_element_before(place, *_AFTER_PLACE)
     borders = _element("tblBorders")
     for side, size in (("top", _RULE), ("bottom", _RULE), ("insideH", _THIN)):
         borders.append(_element(side, val="single", sz=size, space="0", color="000000"))
@@ -286,8 +315,8 @@ def _imprint(document: Any, sheet: Sheet) -> None:
         form.tab_stops.add_tab_stop(Mm(_WIDTH) - Pt(20), WD_TAB_ALIGNMENT.RIGHT)
         _run(paragraph, text, FANGSONG, _FOUR)
     # A document may not end with a table; what it ends with takes no room.
-    last = document.add_paragraph().paragraph_format
-    last.line_spacing = Pt(1)
+    ending = document.add_paragraph().paragraph_format
+    ending.line_spacing = Pt(1)
 
 
 def _properties(document: Any, sheet: Sheet) -> None:

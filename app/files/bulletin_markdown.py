@@ -16,10 +16,7 @@ def write_markdown(sheet: Sheet) -> bytes:
     for block in sheet.blocks:
         parts += _block(block)
     parts.append("  \n".join(_plain(line) for line in (sheet.signer, sheet.dated) if line))
-    if sheet.contact:
-        parts.append(f"({_plain(sheet.contact)})")
-    if sheet.copy_to:
-        parts.append(f"抄送:{_plain('、'.join(sheet.copy_to))}。")
+    parts += [_plain(line) for line in (sheet.contact, sheet.copy_to) if line]
     return ("\n\n".join(parts) + "\n").encode()
 
 

@@ -49,7 +49,7 @@ class Sheet:
     signer: str
     dated: str | None
     contact: str | None
-    copy_to: Sequence[str]
+    copy_to: str | None
     printed_by: str
     at: datetime
 
@@ -62,8 +62,8 @@ def printed(sheet: Sheet) -> Sheet:
     return replace(
         sheet,
         **{name: _wide(getattr(sheet, name)) for name in ("issuer", "number", "title", "signer", "printed_by")},
-        contact=None if sheet.contact is None else _wide(sheet.contact),
-        copy_to=[_wide(name) for name in sheet.copy_to],
+        contact=_wide(sheet.contact or "") or None,
+        copy_to=_wide(sheet.copy_to or "") or None,
         blocks=[_printed(block) for block in sheet.blocks],
     )
 
@@ -81,7 +81,7 @@ def _printed(block: Block) -> Block:
 
 
 def _wide(text: str) -> str:
-    """Narrow marks made wide where they stand between Chinese; brackets in pairs, by what stands around them."""
+    """Narrow marks made wide, brackets in pairs, but for those within codes, figures and times."""
     letters = list(text)
     opened: list[int] = []
     for place, letter in enumerate(text):
@@ -89,10 +89,7 @@ def _wide(text: str) -> str:
         if letter == "(":
             opened.append(place)
         elif letter == ")" and opened:
-            begun = opened.pop()
-            around = text[max(begun - 1, 0) : place + 2]
-            if not around.isascii():
-                letters[begun], letters[place] = "(".translate(_WIDE), ")".translate(_WIDE)
+            letters[opened.pop()], letters[place] = "(".translate(_WIDE), ")".translate(_WIDE)
         elif letter in ",;:?!" and not (_is_code(before) and _is_code(after)):
             letters[place] = letter.translate(_WIDE)
     return "".join(letters)

@@ -115,7 +115,7 @@ def _laggards(*, of_battle: bool) -> Query:
         )
         .select_from(Task)
         .join(standing, literal(value=True))
-        .where(_within(Task, of_battle=of_battle), light.in_([one.value for one in _LAGGING]))
+        .where(_within(Task, of_battle=of_battle), or_(*(light == one.value for one in _LAGGING)))
         .order_by(standing.c.deviation, Task.sort_key)
     )
 
@@ -307,7 +307,7 @@ def _due_read(row: Any) -> BulletinDue:
         period=row["period"],
         due_at=row["due_at"],
         reports=row["reports"],
-        units=row["units"],
+        units=sorted(row["units"]),
     )
 
 

@@ -74,8 +74,8 @@ def _sheet(bulletin: BulletinRead) -> Sheet:
         blocks=list(_blocks(bulletin)),
         signer=parts.signer,
         dated=None if issued is None else _day(issued),
-        contact=parts.contact,
-        copy_to=parts.copy_to,
+        contact=f"({parts.contact})" if parts.contact else None,
+        copy_to=f"抄送:{','.join(parts.copy_to)}。" if parts.copy_to else None,
         printed_by=bulletin.unit.name,
         at=issued or bulletin.updated_at,
     )
