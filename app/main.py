@@ -26,6 +26,7 @@ from app.routers import (
     battles,
     bulletins,
     calendar_subscriptions,
+    cases,
     changes,
     deadlines,
     docs,
@@ -89,6 +90,7 @@ ROUTES = (
     webhooks,
     bulletins,
     calendar_subscriptions,
+    cases,
 )
 
 

@@ -58,6 +58,10 @@ TAGS: list[dict[str, Any]] = [
         "description": "事件流:报送、认定、退回、更正、临近期限、逾期、漏报、延期,按先后,可从任一处接着取。",
     },
     {"name": "webhooks", "description": "Webhook:事件发生后主动送往别的系统,签名,至少一次,同一单位的按先后。"},
+    {
+        "name": "cases",
+        "description": "台账:督办单、重大隐患、企业问题、巡查发现、风险台账,从登记、交办到销号;应当督办的任务。",
+    },
     {"name": "health", "description": "运行状况与监控指标。"},
 ]
 

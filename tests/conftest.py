@@ -85,6 +85,7 @@ async def make_keys(url: str) -> None:
         for unit in ("431228-jyj", "431228-nyncj"):
             KEYS[unit] = await make_key(db, "另一认定单位", [f"certifier:{unit}", "auditor"])
         KEYS["certifier"] = await make_key(db, "统计局", ["certifier:431228-tjj", "auditor"])
+        KEYS["judge"] = await make_key(db, "督查室", ["supervisor", "auditor"])
 
 
 KEYS: dict[str, str] = {}
@@ -92,6 +93,8 @@ KEYS: dict[str, str] = {}
 
 def key_for(path: str) -> str:
     """The key for an operation."""
+    if "/cases/" in path and path.endswith(("/verify", "/return", "/close", "/recheck")):
+        return KEYS["judge"]
     judging = path.endswith(("/certify", "/return", "/certifications"))
     return KEYS["certifier" if judging else "everything"]
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from datetime import date, datetime
 
 from app.domain.bulletins import BulletinAction, BulletinState, allowed_bulletin_steps
+from app.domain.cases import KINDS, CaseAction, CaseKind, CaseState
+from app.domain.cases import allowed as allowed_of_case
 from app.domain.deadlines import Facts
 from app.domain.events import WebhookState
 from app.domain.periods import Period
@@ -22,6 +24,10 @@ from app.domain.permissions import (
     may_file_material,
     may_grant_extension,
     may_grant_waiver,
+    may_handle_case,
+    may_judge_case,
+    may_manage_case,
+    may_register_case,
     may_report,
     may_return,
     may_set_schedule,
@@ -33,6 +39,7 @@ from app.domain.workflow import SubmissionAction, SubmissionState, allowed
 __all__ = [
     "AccountAction",
     "CalendarSubscriptionAction",
+    "CandidateAction",
     "DeliveryAction",
     "FormAction",
     "KeyAction",
@@ -42,9 +49,13 @@ __all__ = [
     "account_actions",
     "bulletin_actions",
     "calendar_subscription_actions",
+    "candidate_actions",
+    "case_actions",
     "delivery_actions",
     "form_item_actions",
     "key_actions",
+    "may_register_kind",
+    "may_take_case_step",
     "obligation_actions",
     "obligation_rights",
     "schedule_actions",
@@ -113,6 +124,12 @@ class DeliveryAction(Labelled):
     REDELIVER = "redeliver", "重送"
 
 
+class CandidateAction(Labelled):
+    """What can be done about a task that lags."""
+
+    REGISTER = "register", "登记督办单"
+
+
 def submission_actions(
     actor: Actor, state: SubmissionState, subject: Subject, certifying_units: Iterable[str]
 ) -> tuple[SubmissionAction, ...]:
@@ -171,6 +188,43 @@ def form_item_actions(
 def schedule_actions(actor: Actor, subject: Subject) -> tuple[ScheduleAction, ...]:
     """What can be done with the schedule of a unit that reports on the task."""
     return (ScheduleAction.SET,) if may_set_schedule(actor, subject) else ()
+
+
+def may_register_kind(actor: Actor, subject: Subject, kind: CaseKind) -> bool:
+    """Whether somebody may register a case of this kind."""
+    may = may_manage_case if KINDS[kind].managers_only else may_register_case
+    return may(actor, subject)
+
+
+def may_take_case_step(actor: Actor, subject: Subject, kind: CaseKind, action: CaseAction) -> bool:
+    """Whether the rules allow somebody a step of a case, whatever its state."""
+    match action:
+        case CaseAction.REGISTER | CaseAction.EDIT:
+            return may_register_kind(actor, subject, kind)
+        case CaseAction.ASSIGN | CaseAction.REMIND | CaseAction.ESCALATE | CaseAction.REOPEN:
+            return may_manage_case(actor, subject)
+        case CaseAction.VERIFY | CaseAction.RETURN | CaseAction.CLOSE | CaseAction.RECHECK:
+            return may_judge_case(actor, subject)
+        case CaseAction.RECEIVE | CaseAction.START | CaseAction.REPORT_DONE | CaseAction.ADD_EVIDENCE:
+            return may_handle_case(actor, subject)
+
+
+def case_actions(
+    actor: Actor, subject: Subject, kind: CaseKind, state: CaseState, level: int
+) -> tuple[CaseAction, ...]:
+    """What can be done with a case; one at the highest level cannot be escalated."""
+    highest = level >= len(KINDS[kind].levels)
+    return tuple(
+        action
+        for action in allowed_of_case(state)
+        if not (highest and action is CaseAction.ESCALATE) and may_take_case_step(actor, subject, kind, action)
+    )
+
+
+def candidate_actions(actor: Actor, subject: Subject, *, has_order: bool) -> tuple[CandidateAction, ...]:
+    """What can be done about a task that lags: where an order is open, nothing."""
+    may = not has_order and may_register_kind(actor, subject, CaseKind.SUPERVISION_ORDER)
+    return (CandidateAction.REGISTER,) if may else ()
 
 
 # What follows is shown to nobody but whoever may do all of it: administrators, or its owner.

@@ -291,7 +291,7 @@ def may_give_figure(actor: Actor, subject: Subject) -> bool:
 
 
 def may_register_case(actor: Actor, subject: Subject) -> bool:
-    """台账事项可由责任单位的报送角色、本仗的专班协调角色、总体方案的督导角色登记;督办单只能由后两者登记。
+    """台账事项可由责任单位的报送角色、本仗的专班协调角色、总体方案的督导角色登记,交办之前由同样的人修改;督办单只能由后两者登记和修改。
 
     理由:隐患、企业问题和风险由发现的一方登记;督办是上级对下级的事。
     """
@@ -299,17 +299,17 @@ def may_register_case(actor: Actor, subject: Subject) -> bool:
 
 
 def may_manage_case(actor: Actor, subject: Subject) -> bool:
-    """台账事项由本仗的专班协调角色或总体方案的督导角色交办、催办、升级、核验、退回、销号、重新立项和回头看;凡本人持有责任单位报送角色的,不能核验、销号和回头看。
+    """台账事项由本仗的专班协调角色或总体方案的督导角色交办、催办、升级和重新立项。
 
-    理由:办的一方不判自己办结,与认定同理。
+    理由:交办与督办是上级对下级的事。
     """
     return _coordinates(actor, subject)
 
 
 def may_judge_case(actor: Actor, subject: Subject) -> bool:
-    """核验、退回、销号和回头看的条件同上,但本人不得持有责任单位的报送角色。
+    """核验、退回、销号和回头看由本仗的专班协调角色或总体方案的督导角色办理,但本人不得持有责任单位的报送角色。
 
-    理由:自己不能判自己办结。
+    理由:办的一方不判自己办结,与认定同理。
     """
     own = {grant.unit for grant in actor.grants if grant.role is Role.REPORTER}
     return subject.unit not in own and _coordinates(actor, subject)

@@ -7,6 +7,7 @@ from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
 from app.models.bulletin import Bulletin
 from app.models.calendar_subscription import CalendarSubscription
+from app.models.case import Case, CaseEvidence, CaseStep, RaisedCaseReminder
 from app.models.event import Event, OutboxEvent, RaisedReminder, ReminderProgress
 from app.models.idempotency import IdempotencyKey
 from app.models.material import Material
@@ -33,6 +34,9 @@ __all__ = [
     "Battle",
     "Bulletin",
     "CalendarSubscription",
+    "Case",
+    "CaseEvidence",
+    "CaseStep",
     "Clause",
     "ComplianceCount",
     "Event",
@@ -45,6 +49,7 @@ __all__ = [
     "OutboxEvent",
     "Plan",
     "ProgressSchedule",
+    "RaisedCaseReminder",
     "RaisedReminder",
     "Region",
     "ReminderProgress",

@@ -1,8 +1,12 @@
 """What a bulletin says of its instant: figures that are computed, never written."""
 
+from datetime import date
+from uuid import UUID
+
 from pydantic import Field
 
 from app.domain.bulletins import BulletinKind
+from app.domain.cases import CaseState
 from app.domain.progress import Light, Stage
 from app.schemas.base import BattleCode, Figure, Instant, PeriodCode, PlanCode, Read, RuleCode, TargetCode, TaskCode
 from app.schemas.obligation import ComplianceRead
@@ -78,13 +82,14 @@ class BulletinLaggard(Read):
 class BulletinOrder(Read):
     """A supervision order that was open."""
 
-    case: str = Field(description="督办单编号(台账事项)")
+    case: UUID = Field(description="台账编号")
     title: str = Field(description="事项")
     unit: UnitRef = Field(description="责任单位")
-    task: TaskCode | None = Field(description="所督办的任务;没有为 null")
-    state: str = Field(description="状态", examples=["办理中"])
-    level: int = Field(description="督办级别", examples=[1])
-    due_at: Instant | None = Field(description="办理期限;未定为 null")
+    state: CaseState
+    level: int = Field(description="督办级别;0 为未升级", examples=[1])
+    level_name: str | None = Field(description="该级别的名称;未升级为 null")
+    due_on: date | None = Field(description="办理期限;未定为 null")
+    overdue: bool = Field(description="是否已过期限")
 
 
 class BulletinDue(Read):
@@ -115,6 +120,6 @@ class BulletinContent(Read):
     targets: list[BulletinTarget] = Field(description="有数值的目标;总体方案的简报只列已有认定数值的")
     timeliness: list[BulletinTimeliness] = Field(description="本期内到期的报送")
     laggards: list[BulletinLaggard] = Field(description="滞后与严重滞后的任务,偏差大的在前")
-    orders: list[BulletinOrder] = Field(description="未销号的督办单")
+    orders: list[BulletinOrder] = Field(description="已交办、未销号的督办单")
     due_next: list[BulletinDue] = Field(description="下期内到期而尚未报出的")
     explanation: str = Field(description="导语:以上数据的一段话")

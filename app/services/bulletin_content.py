@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from app.clock import SHANGHAI
 from app.db import Query
 from app.domain.bulletins import BulletinKind, instant_text
+from app.domain.cases import CaseKind, CaseState
 from app.domain.deadlines import report_name
 from app.domain.periods import Period
 from app.domain.plan import Direction, Operator, RuleKind
@@ -27,12 +28,14 @@ from app.schemas.bulletin_content import (
     BulletinContent,
     BulletinDue,
     BulletinLaggard,
+    BulletinOrder,
     BulletinReport,
     BulletinTarget,
     BulletinTimeliness,
 )
 from app.schemas.obligation import ComplianceQuery
 from app.schemas.task import UnitRef
+from app.services.case_reads import open_cases
 from app.services.compliance import compliance_of
 from app.services.deadlines import effective_due, was_waived
 from app.services.progress import battles_rolled_up, rolled_up
@@ -216,7 +219,7 @@ async def compose_content(reader: Reader, of: BulletinOf, *, as_of: datetime) ->
         targets=targets,
         timeliness=timeliness,
         laggards=laggards,
-        orders=[],
+        orders=await _orders(reader, of, as_of),
         due_next=[_due_read(row) for row in due],
         explanation="",
     )
@@ -256,6 +259,27 @@ async def _timeliness(
             )
         )
     return counted
+
+
+async def _orders(reader: Reader, of: BulletinOf, as_of: datetime) -> list[BulletinOrder]:
+    """The orders that were in force; what is not assigned yet is none, and what it says may still change."""
+    found = await open_cases(
+        reader.pool, plan=of.plan, battle=of.battle, kinds=[CaseKind.SUPERVISION_ORDER], as_of=as_of
+    )
+    return [
+        BulletinOrder(
+            case=one.id,
+            title=one.title,
+            unit=UnitRef(unit=one.unit, name=one.unit_name),
+            state=one.state,
+            level=one.level,
+            level_name=one.level_name,
+            due_on=one.due_on,
+            overdue=one.overdue,
+        )
+        for one in found
+        if one.state is not CaseState.REGISTERED
+    ]
 
 
 def _share(count: int, tasks: int) -> Decimal | None:

@@ -239,8 +239,8 @@ def _orders(content: BulletinContent) -> Iterator[Block]:
         ("序号", "事项", "责任单位", "级别", "状态", "办理期限"),
         [
             [
-                *(str(number), one.title, one.unit.name, str(one.level), one.state),
-                _NONE if one.due_at is None else deadline_text(one.due_at, SHANGHAI),
+                *(str(number), one.title, one.unit.name, one.level_name or _NONE, one.state.label),
+                (_NONE if one.due_on is None else str(one.due_on)) + ("(逾期)" if one.overdue else ""),
             ]
             for number, one in enumerate(content.orders, 1)
         ],

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from app.clock import Clock
 from app.db import Database, Query
+from app.services.case_reminders import remind_of_cases
 from app.services.dispatch import Dispatcher
 from app.services.events import place
 from app.services.idempotency import forget_expired
@@ -68,6 +69,7 @@ class Leader:
                 if loop.time() - tended >= _BETWEEN_TENDINGS:
                     tended = loop.time()
                     await remind(session, self._clock())
+                    await remind_of_cases(session, self._clock())
                     await self._dispatcher.forget()
                     await forget_expired(session, now=self._clock())
                 await self._dispatcher.turn()

@@ -43,7 +43,14 @@ from app.services.standing import (
 )
 from app.services.tasks import task_key
 
-__all__ = ["battles_rolled_up", "get_task_progress", "roll_up_battle", "roll_up_plan", "rolled_up"]
+__all__ = [
+    "battles_rolled_up",
+    "demand_whole",
+    "get_task_progress",
+    "roll_up_battle",
+    "roll_up_plan",
+    "rolled_up",
+]
 
 _POINTS = schedule_points(
     Submission.task_id,
@@ -191,7 +198,7 @@ async def roll_up_battle(
         NotFoundError: no battle has this code.
         ForbiddenError: the caller does not see the whole battle.
     """
-    _demand_whole(caller, Subject(plan_of(code), code))
+    demand_whole(caller, Subject(plan_of(code), code))
     return _rendered(await rolled_up(reader, plan_of(code), code, as_of=query.as_of or now), known)
 
 
@@ -204,11 +211,16 @@ async def roll_up_plan(
         NotFoundError: no plan has this code.
         ForbiddenError: the caller does not see the whole plan.
     """
-    _demand_whole(caller, Subject(code))
+    demand_whole(caller, Subject(code))
     return _rendered(await rolled_up(reader, code, None, as_of=query.as_of or now), known)
 
 
-def _demand_whole(caller: Caller, whole: Subject) -> None:
+def demand_whole(caller: Caller, whole: Subject) -> None:
+    """Refuse what is rolled up over units that the caller does not see.
+
+    Raises:
+        ForbiddenError: the caller does not see the whole battle or plan.
+    """
     if not caller.sees(whole):
         raise forbidden(caller.actor, Capability.READ_PROGRESS, "跨单位的汇总")
 

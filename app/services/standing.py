@@ -8,6 +8,7 @@ Of now and of then there is one path: all of it refers to the parameters that :f
 nothing that was certified or set after them.
 """
 
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -38,6 +39,7 @@ __all__ = [
     "newest_reports",
     "points_in",
     "reached_by",
+    "reports_of_task",
     "revision_shown",
     "schedule_points",
     "schedule_version",
@@ -78,14 +80,14 @@ def revision_shown() -> Any:
     return func.coalesce(_revision_in_force(), _revision(SubmissionRevision.submitted_at <= _AS_OF))
 
 
-def schedule_version(task: Any, unit: Any, *around: Any) -> Any:
+def schedule_version(task: Any, unit: Any, *around: Any, as_of: Any = _AS_OF) -> Any:
     """The version of the schedule in force of a unit for a task, columns of the tables ``around``; null for none."""
     return (
         select(func.max(ProgressSchedule.version))
         .where(
             ProgressSchedule.task_id == task,
             ProgressSchedule.unit_id == unit,
-            ProgressSchedule.set_at <= _AS_OF,
+            ProgressSchedule.set_at <= as_of,
         )
         .correlate(*around)
         .scalar_subquery()
@@ -108,7 +110,19 @@ def points_in(text: str | None) -> tuple[tuple[date, Decimal], ...]:
     return tuple((date.fromisoformat(day), Decimal(percent)) for day, percent in decoded(text) or ())
 
 
-def newest_reports(*columns: Any) -> Any:
+@dataclass(frozen=True, slots=True)
+class _At:
+    """The instant and the day as of which something stands: the parameters, or columns of a table around."""
+
+    instant: Any = _AS_OF
+    day: Any = _DAY
+    around: tuple[Any, ...] = ()
+
+
+_GIVEN = _At()
+
+
+def newest_reports(*columns: Any, at: _At = _GIVEN) -> Any:
     """The newest certified report of each reporting unit of the task of the query around it, with further columns."""
     return (
         select(
@@ -127,7 +141,7 @@ def newest_reports(*columns: Any) -> Any:
             and_(
                 SubmissionRevision.task_id == Submission.task_id,
                 SubmissionRevision.submission_id == Submission.id,
-                SubmissionRevision.certified_at <= _AS_OF,
+                SubmissionRevision.certified_at <= at.instant,
             ),
         )
         .join(Plan, Plan.id == Submission.plan_id)
@@ -139,27 +153,28 @@ def newest_reports(*columns: Any) -> Any:
             Submission.id.desc(),
             SubmissionRevision.revision.desc(),
         )
-        .correlate(Task)
+        .correlate(Task, *at.around)
         .subquery("newest")
     )
 
 
-def _scheduled(report: Any) -> Any:
+def _scheduled(report: Any, at: _At = _GIVEN) -> Any:
     """The schedule at the end of the day of the unit of a report: its own, else even over the plan year."""
     span = cast(ScheduleStretch.to_day - ScheduleStretch.from_day, Numeric)
-    passed = func.least(func.greatest(cast(_DAY - ScheduleStretch.from_day, Numeric), 0), span)
+    passed = func.least(func.greatest(cast(at.day - ScheduleStretch.from_day, Numeric), 0), span)
     own = (
         select(func.round(func.sum((ScheduleStretch.to_percent - ScheduleStretch.from_percent) * passed / span), 2))
         .where(
             ScheduleStretch.task_id == report.c.task_id,
             ScheduleStretch.unit_id == report.c.unit_id,
-            ScheduleStretch.version == schedule_version(report.c.task_id, report.c.unit_id, report),
+            ScheduleStretch.version
+            == schedule_version(report.c.task_id, report.c.unit_id, report, *at.around, as_of=at.instant),
         )
-        .correlate(report)
+        .correlate(report, *at.around)
         .scalar_subquery()
     )
     start, end = func.make_date(report.c.year, 1, 1), func.make_date(report.c.year, 12, 31)
-    share = func.round(cast(_DAY - start + 1, Numeric) * 100 / cast(end - start + 1, Numeric), 2)
+    share = func.round(cast(at.day - start + 1, Numeric) * 100 / cast(end - start + 1, Numeric), 2)
     return func.coalesce(own, func.least(100, func.greatest(0, share)))
 
 
@@ -173,18 +188,31 @@ def _stage(newest: Any) -> Any:
     )
 
 
-def standing_of_task() -> Any:
+def standing_of_task(at: Any = None) -> Any:
     """One row on the task of the query around it: its stage, per cent and deviation, and the thresholds of its lights.
 
-    All but the stage are null without a certified report.
+    All but the stage are null without a certified report. ``at`` is a table around that has an ``instant`` and its
+    ``day``, as of which it stands in place of the parameters.
     """
-    newest = newest_reports()
-    return select(
+    when = _GIVEN if at is None else _At(at.c.instant, at.c.day, (at,))
+    newest = newest_reports(at=when)
+    standing = select(
         _stage(newest).label("stage"),
         func.avg(newest.c.percent_complete).label("percent"),
-        func.avg(newest.c.percent_complete - _scheduled(newest)).label("deviation"),
+        func.avg(newest.c.percent_complete - _scheduled(newest, when)).label("deviation"),
         func.max(newest.c.ahead_points).label("ahead_points"),
         func.max(newest.c.behind_points).label("behind_points"),
+    ).select_from(newest)
+    return standing.correlate(*when.around) if when.around else standing
+
+
+def reports_of_task() -> Any:
+    """Each reporting unit of the task of the query around it, its newest certified per cent, and its deviation."""
+    newest = newest_reports()
+    return select(
+        newest.c.unit_id,
+        newest.c.percent_complete.label("percent"),
+        (newest.c.percent_complete - _scheduled(newest)).label("deviation"),
     ).select_from(newest)
 
 

@@ -2,14 +2,14 @@
 
 Two task forces may have their offices in one unit, so what is expected once is of a battle as well.
 
-Revision: 0020, after 0017
+Revision: 0020, after 0018
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 

@@ -24,13 +24,17 @@ from app.domain.permissions import (
     may_file_material,
     may_grant_extension,
     may_grant_waiver,
+    may_handle_case,
+    may_judge_case,
     may_manage_accounts,
+    may_manage_case,
     may_manage_subscription,
     may_manage_webhooks,
     may_read_audit,
     may_read_plan,
     may_read_progress,
     may_read_self,
+    may_register_case,
     may_report,
     may_return,
     may_set_schedule,
@@ -83,11 +87,14 @@ class Hall:
     key_id: str
     webhook: str
     subscriptions: dict[str, str]
+    cases: dict[str, str]
 
     async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = (
             {"If-Match": '"stale"'}
-            if method in {"PATCH", "PUT"} or path.endswith(("/submit", "/certify", "/return", "/correct"))
+            if method in {"PATCH", "PUT"}
+            or "/cases/" in path
+            or path.endswith(("/submit", "/certify", "/return", "/correct"))
             else {}
         )
         if who is not None:
@@ -144,7 +151,21 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                 headers = {"Authorization": f"Bearer {keys.get(who) or KEYS[who]}"}
                 made = await client.post("/api/v1/calendar-subscriptions", json={"name": "手机"}, headers=headers)
                 subscriptions[unit] = made.json()["token_id"]
-            yield Hall(client, keys, ids, drafts, account, key.json()["key_id"], hooked.json()["id"], subscriptions)
+            cases: dict[str, str] = {}
+            for unit in TASKS:
+                body = {
+                    "plan": PLAN,
+                    "battle": BATTLE,
+                    "kind": "risk_file",
+                    "unit": unit,
+                    "title": "甲",
+                    "description": "乙",
+                }
+                answer = await client.post("/api/v1/cases", json=body, headers=everything)
+                assert answer.status_code == 201, answer.text
+                cases[unit] = answer.json()["id"]
+            key_id, hook = key.json()["key_id"], hooked.json()["id"]
+            yield Hall(client, keys, ids, drafts, account, key_id, hook, subscriptions, cases)
 
 
 Body = Callable[[Hall, str], Any]
@@ -178,6 +199,7 @@ def at(path: str) -> Callable[[Hall, str], str]:
         key=hall.key_id,
         webhook=hall.webhook,
         subscription=hall.subscriptions[unit],
+        case=hall.cases[unit],
     )
 
 
@@ -242,6 +264,12 @@ def granted(**more: Any) -> Body:
 def of_another(path: str, body: Any = None) -> Row:
     """A webhook is there for the account that made it, and for nobody else."""
     return Row(at(f"/api/v1/webhooks/{{webhook}}{path}"), lambda _, __: False, lambda _, __: body, refused=404)
+
+
+def case_step(name: str, body: Any, rule: Callable[[Actor, Subject], bool]) -> Row:
+    """Whoever may is refused for their ``If-Match``, whoever may not is refused, or does not see it."""
+    path = at(f"/api/v1/cases/{{case}}/{name}".rstrip("/"))
+    return Row(path, lambda actor, unit: rule(actor, subject(unit)), lambda _, __: body, refused=0)
 
 
 ROWS: dict[str, Row] = {
@@ -387,6 +415,40 @@ ROWS: dict[str, Row] = {
     "create_key": manages("/api/v1/accounts/{account}/keys", {}),
     "rotate_key": manages("/api/v1/accounts/{account}/keys/{key}/rotate", {}),
     "revoke_key": manages("/api/v1/accounts/{account}/keys/{key}"),
+    "register_case": Row(
+        at("/api/v1/cases"),
+        lambda actor, unit: may_register_case(actor, subject(unit)),
+        # What is missing is said to whoever may.
+        lambda _, unit: {
+            "plan": PLAN,
+            "battle": BATTLE,
+            "kind": "enterprise_problem",
+            "unit": unit,
+            "title": "甲",
+            "description": "乙",
+        },
+    ),
+    "list_cases": listed("/api/v1/cases", item_units),
+    "measure_closure": Row(at("/api/v1/cases/closure"), takes_part),
+    "list_candidates": Row(
+        at(f"/api/v1/supervision/candidates?plan={PLAN}&battle={BATTLE}"),
+        lambda actor, _: may_read_progress(actor, Subject(PLAN, BATTLE), public=False),
+    ),
+    "get_case": Row(at("/api/v1/cases/{case}"), reads, refused=404),
+    "get_case_history": Row(at("/api/v1/cases/{case}/history"), reads, refused=404),
+    "edit_case": case_step("", {"title": "丙"}, may_register_case),
+    "assign_case": case_step("assign", {"responsible_person": "张三"}, may_manage_case),
+    "receive_case": case_step("receive", {}, may_handle_case),
+    "start_case": case_step("start", {}, may_handle_case),
+    "report_case_done": case_step("report-done", {"result": "甲"}, may_handle_case),
+    "verify_case": case_step("verify", {}, may_judge_case),
+    "return_case": case_step("return", {"reason": "甲"}, may_judge_case),
+    "close_case": case_step("close", {}, may_judge_case),
+    "reopen_case": case_step("reopen", {"reason": "甲"}, may_manage_case),
+    "remind_case": case_step("remind", {"reason": "甲"}, may_manage_case),
+    "escalate_case": case_step("escalate", {"level": 1, "reason": "甲"}, may_manage_case),
+    "recheck_case": case_step("recheck", {"passed": True, "reason": "甲"}, may_judge_case),
+    "add_case_evidence": case_step("evidence", {"title": "甲", "reference": "乙"}, may_handle_case),
 }
 DOCUMENT = create_app(Settings(database_url="postgresql://unused")).openapi()
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -203,6 +203,34 @@ async def of_subscription(house: House) -> Asked:
     return Asked(token_id=made["token_id"])
 
 
+CASE = {"plan": "431228-2023", "kind": "risk_file", "unit": "431228-jyj", "title": "甲", "description": "乙"}
+CASE_STEPS: dict[str, Any] = {
+    "assign_case": {"responsible_person": "张三", "due_on": "2999-12-31"},
+    "receive_case": {},
+    "start_case": {},
+    "report_case_done": {"result": "已办"},
+    "verify_case": {},
+    "close_case": {},
+}
+ALL_STEPS = tuple(CASE_STEPS)
+
+
+def of_case(body: Any, *steps: str) -> Row:
+    """A case that these steps were taken with."""
+
+    async def row(house: House) -> Asked:
+        identity = (await house.made("register_case", Asked(CASE)))["id"]
+        for name in steps:
+            await house.made(name, Asked(CASE_STEPS[name], id=identity))
+        return Asked(body, id=identity)
+
+    return row
+
+
+async def case(_: House) -> Asked:
+    return Asked(CASE)
+
+
 ROWS: dict[str, Row] = {
     "create_submission": report,
     "create_submissions": batch,
@@ -234,6 +262,15 @@ ROWS: dict[str, Row] = {
     "redeliver_event": delivery,
     "create_calendar_subscription": subscription,
     "revoke_calendar_subscription": of_subscription,
+    "register_case": case,
+    "edit_case": of_case({"title": "丙"}),
+    **{name: of_case(CASE_STEPS[name], *ALL_STEPS[:place]) for place, name in enumerate(ALL_STEPS)},
+    "return_case": of_case({"reason": "未办到位"}, *ALL_STEPS[:4]),
+    "reopen_case": of_case({"reason": "又出现"}, *ALL_STEPS),
+    "recheck_case": of_case({"passed": True, "reason": "完好"}, *ALL_STEPS),
+    "remind_case": of_case({"reason": "请抓紧"}, *ALL_STEPS[:1]),
+    "escalate_case": of_case({"level": 1, "reason": "催办未果"}, *ALL_STEPS[:1]),
+    "add_case_evidence": of_case({"title": "照片", "reference": "档案 1"}, *ALL_STEPS[:1]),
 }
 
 

@@ -18,6 +18,7 @@ import migrations
 from app.db import create_engine
 from app.domain.audit import AuditAction
 from app.domain.bulletins import BulletinKind, BulletinState
+from app.domain.cases import CaseAction, CaseKind, CaseReminder, CaseState
 from app.domain.deadlines import WaiverKind
 from app.domain.events import DeliveryState, EventType, PauseReason, Reminder, WebhookState
 from app.domain.plan import (
@@ -68,6 +69,11 @@ CODES: dict[tuple[str, str], type[StrEnum]] = {
     ("task_force_heads", "role"): TaskForceRole,
     ("units", "kind"): UnitKind,
     ("waivers", "kind"): WaiverKind,
+    ("cases", "kind"): CaseKind,
+    ("cases", "state"): CaseState,
+    ("case_steps", "action"): CaseAction,
+    ("case_steps", "to_state"): CaseState,
+    ("raised_case_reminders", "kind"): CaseReminder,
 }
 # Alembic's own table, and what belongs to it.
 OURS = "n.nspname = 'public' AND c.relname NOT LIKE 'alembic_version%'"

@@ -595,6 +595,10 @@ RIGHTS: dict[str, tuple[str, ...]] = {
         "SELECT",
         f"UPDATE ({', '.join(BULLETIN_WRITES)})",
     ),
+    "cases": ("INSERT", "SELECT", "UPDATE"),
+    "case_steps": ("INSERT", "SELECT"),
+    "case_evidence": ("INSERT", "SELECT"),
+    "raised_case_reminders": ("INSERT", "SELECT"),
 }
 
 

@@ -187,5 +187,5 @@ def test_a_webhook_is_paused_once_and_anything_is_delivered_again() -> None:
 
 def test_every_step_has_a_chinese_name() -> None:
     kinds = [kind for kind in Labelled.__subclasses__() if kind.__module__ == actions.__name__]
-    assert len(kinds) == 8
+    assert len(kinds) >= 9
     assert all(not action.label.isascii() for kind in kinds for action in kind)
