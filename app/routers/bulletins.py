@@ -183,11 +183,14 @@ async def patch_bulletin(
 async def regenerate_bulletin(
     id: BulletinId,  # noqa: A002
     step: BulletinRegenerate,
+    match: MatchDep,
     taken: Editing,
 ) -> Response:
     """换一个截至时刻;手写的文字保留。"""
     return answer(
-        await bulletins.regenerate_bulletin(taken.db, taken.reader, id, step, now=taken.now, caller=taken.caller)
+        await bulletins.regenerate_bulletin(
+            taken.db, taken.reader, id, step, match=match, now=taken.now, caller=taken.caller
+        )
     )
 
 
@@ -206,7 +209,8 @@ async def issue_bulletin(
 async def discard_bulletin(
     id: BulletinId,  # noqa: A002
     step: BulletinDiscard,
+    match: MatchDep,
     taken: Editing,
 ) -> Response:
     """写明理由;此后可以另编一份。已印发的不能作废。"""
-    return answer(await bulletins.discard_bulletin(taken.db, id, step, now=taken.now, caller=taken.caller))
+    return answer(await bulletins.discard_bulletin(taken.db, id, step, match=match, now=taken.now, caller=taken.caller))

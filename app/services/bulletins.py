@@ -179,8 +179,7 @@ async def patch_bulletin(
     """Change what was written by hand.
 
     Raises:
-        NotFoundError, ForbiddenError, WrongStepError: as for :func:`issue_bulletin`.
-        PreconditionError: it has changed since the caller read it.
+        NotFoundError, ForbiddenError, PreconditionError, WrongStepError: as for :func:`issue_bulletin`.
         UnknownReferenceError: a remark is on a task that the bulletin does not list.
     """
     was = await _taken(db, identity, BulletinAction.EDIT, caller, match=match)
@@ -201,15 +200,22 @@ async def patch_bulletin(
 
 
 async def regenerate_bulletin(
-    db: Database, reader: Reader, identity: UUID, step: BulletinRegenerate, *, now: datetime, caller: Caller
+    db: Database,
+    reader: Reader,
+    identity: UUID,
+    step: BulletinRegenerate,
+    *,
+    match: Known | None,
+    now: datetime,
+    caller: Caller,
 ) -> Rendered:
     """Take the figures of another instant; what was written by hand stays.
 
     Raises:
-        NotFoundError, ForbiddenError, WrongStepError: as for :func:`issue_bulletin`.
+        NotFoundError, ForbiddenError, PreconditionError, WrongStepError: as for :func:`issue_bulletin`.
         InvalidRequestError: the instant lies ahead or before the period.
     """
-    was = await _taken(db, identity, BulletinAction.REGENERATE, caller)
+    was = await _taken(db, identity, BulletinAction.REGENERATE, caller, match=match)
     of = await bulletin_of(reader, _asked(was), at="/path")
     as_of = step.as_of or now
     refuse_as_of(of, as_of, now=now, at="/body")
@@ -275,23 +281,21 @@ async def issue_bulletin(
 
 
 async def discard_bulletin(
-    db: Database, identity: UUID, step: BulletinDiscard, *, now: datetime, caller: Caller
+    db: Database, identity: UUID, step: BulletinDiscard, *, match: Known | None, now: datetime, caller: Caller
 ) -> Rendered:
     """Give a draft up; another one may be drawn up in its place.
 
     Raises:
-        NotFoundError, ForbiddenError, WrongStepError: as for :func:`issue_bulletin`.
+        NotFoundError, ForbiddenError, PreconditionError, WrongStepError: as for :func:`issue_bulletin`.
     """
-    was = await _taken(db, identity, BulletinAction.DISCARD, caller)
+    was = await _taken(db, identity, BulletinAction.DISCARD, caller, match=match)
     await db.fetch(_DISCARD, id=identity, reason=step.reason, now=now)
     after = await bulletin_row(db, identity, caller)
     await _recorded(db, AuditAction.BULLETIN_DISCARD, was, after, now=now, caller=caller)
     return render(shown_bulletin(after, caller), Known.parse(None))
 
 
-async def _taken(
-    db: Database, identity: UUID, action: BulletinAction, caller: Caller, *, match: Known | None = None
-) -> Any:
+async def _taken(db: Database, identity: UUID, action: BulletinAction, caller: Caller, *, match: Known | None) -> Any:
     """The row that a step is to be taken with, held until the end."""
     await bulletin_row(db, identity, caller)
     await db.fetch(_LOCK, id=identity)

@@ -21,6 +21,7 @@ from app.domain.permissions import (
     Subject,
     has_capability,
     may_certify,
+    may_edit_bulletin,
     may_file_material,
     may_grant_extension,
     may_grant_waiver,
@@ -31,6 +32,7 @@ from app.domain.permissions import (
     may_manage_subscription,
     may_manage_webhooks,
     may_read_audit,
+    may_read_bulletin,
     may_read_plan,
     may_read_progress,
     may_read_self,
@@ -88,12 +90,14 @@ class Hall:
     webhook: str
     subscriptions: dict[str, str]
     cases: dict[str, str]
+    bulletin: str
 
     async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = (
             {"If-Match": '"stale"'}
             if method in {"PATCH", "PUT"}
             or "/cases/" in path
+            or "/bulletins/" in path
             or path.endswith(("/submit", "/certify", "/return", "/correct"))
             else {}
         )
@@ -165,7 +169,10 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                 assert answer.status_code == 201, answer.text
                 cases[unit] = answer.json()["id"]
             key_id, hook = key.json()["key_id"], hooked.json()["id"]
-            yield Hall(client, keys, ids, drafts, account, key_id, hook, subscriptions, cases)
+            wanted = {"plan": PLAN, "battle": BATTLE, "kind": "monthly_circular", "period": "2023-05"}
+            drawn = await client.post("/api/v1/bulletins", json=wanted, headers=everything)
+            assert drawn.status_code == 201, drawn.text
+            yield Hall(client, keys, ids, drafts, account, key_id, hook, subscriptions, cases, drawn.json()["id"])
 
 
 Body = Callable[[Hall, str], Any]
@@ -200,6 +207,7 @@ def at(path: str) -> Callable[[Hall, str], str]:
         webhook=hall.webhook,
         subscription=hall.subscriptions[unit],
         case=hall.cases[unit],
+        bulletin=hall.bulletin,
     )
 
 
@@ -264,6 +272,24 @@ def granted(**more: Any) -> Body:
 def of_another(path: str, body: Any = None) -> Row:
     """A webhook is there for the account that made it, and for nobody else."""
     return Row(at(f"/api/v1/webhooks/{{webhook}}{path}"), lambda _, __: False, lambda _, __: body, refused=404)
+
+
+def edits_bulletin(actor: Actor, _: str) -> bool:
+    return may_edit_bulletin(actor, Subject(PLAN, BATTLE))
+
+
+def of_bulletin(part: str) -> Row:
+    """A draft of the battle: there for whoever may edit it, and for auditors."""
+    draft = Subject(PLAN, BATTLE, draft=True)
+    return Row(
+        at(f"/api/v1/bulletins/{{bulletin}}{part}"),
+        lambda actor, _: may_read_bulletin(actor, draft, public=False),
+        refused=404,
+    )
+
+
+def bulletin_step(name: str, body: Any) -> Row:
+    return Row(at(f"/api/v1/bulletins/{{bulletin}}{name}"), edits_bulletin, lambda _, __: body)
 
 
 def case_step(name: str, body: Any, rule: Callable[[Actor, Subject], bool]) -> Row:
@@ -449,6 +475,25 @@ ROWS: dict[str, Row] = {
     "escalate_case": case_step("escalate", {"level": 1, "reason": "甲"}, may_manage_case),
     "recheck_case": case_step("recheck", {"passed": True, "reason": "甲"}, may_judge_case),
     "add_case_evidence": case_step("evidence", {"title": "甲", "reference": "乙"}, may_handle_case),
+    "list_bulletins": Row(at("/api/v1/bulletins"), takes_part),
+    "create_bulletin": Row(
+        at("/api/v1/bulletins"),
+        edits_bulletin,
+        lambda _, __: {"plan": PLAN, "battle": BATTLE, "kind": "monthly_circular", "period": AHEAD},
+    ),
+    "preview_bulletin": Row(
+        at(f"/api/v1/bulletins/preview?plan={PLAN}&battle={BATTLE}&kind=monthly_circular&period={AHEAD}"),
+        edits_bulletin,
+    ),
+    "get_bulletin": of_bulletin(""),
+    "get_bulletin_markdown": of_bulletin("/markdown"),
+    "get_bulletin_document": of_bulletin("/document"),
+    "get_bulletin_difference": of_bulletin("/difference"),
+    "verify_bulletin": of_bulletin("/verification"),
+    "patch_bulletin": bulletin_step("", {"title": "乙"}),
+    "regenerate_bulletin": bulletin_step("/regenerate", {}),
+    "issue_bulletin": bulletin_step("/issue", {}),
+    "discard_bulletin": bulletin_step("/discard", {"reason": "重编"}),
 }
 DOCUMENT = create_app(Settings(database_url="postgresql://unused")).openapi()
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -231,6 +231,21 @@ async def case(_: House) -> Asked:
     return Asked(CASE)
 
 
+# Each is of a dekad of its own.
+DEKADS = (f"2023-{month:02}-D{dekad}" for month in range(1, 13) for dekad in (1, 2, 3))
+
+
+async def bulletin(_: House) -> Asked:
+    return Asked({"plan": "431228-2023", "kind": "dekad_brief", "period": next(DEKADS)})
+
+
+def of_bulletin(body: Any) -> Row:
+    async def row(house: House) -> Asked:
+        return Asked(body, id=(await house.made("create_bulletin", await bulletin(house)))["id"])
+
+    return row
+
+
 ROWS: dict[str, Row] = {
     "create_submission": report,
     "create_submissions": batch,
@@ -271,6 +286,11 @@ ROWS: dict[str, Row] = {
     "remind_case": of_case({"reason": "请抓紧"}, *ALL_STEPS[:1]),
     "escalate_case": of_case({"level": 1, "reason": "催办未果"}, *ALL_STEPS[:1]),
     "add_case_evidence": of_case({"title": "照片", "reference": "档案 1"}, *ALL_STEPS[:1]),
+    "create_bulletin": bulletin,
+    "patch_bulletin": of_bulletin({"title": "丙"}),
+    "regenerate_bulletin": of_bulletin({}),
+    "issue_bulletin": of_bulletin({}),
+    "discard_bulletin": of_bulletin({"reason": "重编"}),
 }
 
 
