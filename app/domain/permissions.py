@@ -379,7 +379,7 @@ def may_read_self(actor: Actor) -> bool:
 RULES: Final[Mapping[Capability, tuple[Callable[..., bool], ...]]] = MappingProxyType(
     {
         Capability.READ_PLAN: (may_read_plan,),
-        Capability.READ_PROGRESS: (may_read_progress,),
+        Capability.READ_PROGRESS: (may_read_progress, may_read_bulletin),
         Capability.READ_DRAFT: (may_see_draft,),
         Capability.SUBSCRIBE: (may_subscribe,),
         Capability.MANAGE_SUBSCRIPTIONS: (may_manage_subscription,),
@@ -397,7 +397,7 @@ RULES: Final[Mapping[Capability, tuple[Callable[..., bool], ...]]] = MappingProx
         Capability.REGISTER_CASES: (may_register_case,),
         Capability.MANAGE_CASES: (may_manage_case, may_judge_case),
         Capability.HANDLE_CASES: (may_handle_case,),
-        Capability.EDIT_BULLETINS: (may_edit_bulletin, may_read_bulletin),
+        Capability.EDIT_BULLETINS: (may_edit_bulletin,),
         Capability.RECORD_RANKINGS: (may_record_ranking,),
         Capability.ASSESS: (may_assess,),
         Capability.ANSWER_ASSESSMENTS: (may_answer_assessment,),

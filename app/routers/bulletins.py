@@ -34,7 +34,7 @@ from app.schemas.bulletin import (
     BulletinRegenerate,
     BulletinVerification,
 )
-from app.services import bulletin_files, bulletin_reads, bulletins
+from app.services import bulletin_differences, bulletin_files, bulletin_reads, bulletins
 from app.services.bulletin_files import DOCX
 
 router = APIRouter(route_class=JsonRoute, prefix="/bulletins", tags=["bulletins"])
@@ -147,7 +147,7 @@ async def get_bulletin_difference(
     taken: Asking,
 ) -> Response:
     """与同一仗(或总体方案)、同一种类上一份已印发的逐项比较,并列出滞后任务的进出。"""
-    return answer(await bulletin_reads.get_difference(taken.reader, id, taken.known, caller=taken.caller))
+    return answer(await bulletin_differences.get_difference(taken.reader, id, taken.known, caller=taken.caller))
 
 
 @router.get(

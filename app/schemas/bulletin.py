@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain.bulletins import BulletinAction, BulletinKind, BulletinState
 from app.schemas.base import (
@@ -76,12 +76,6 @@ class BulletinCreate(BaseModel):
     as_of: AskedInstant | None = Field(
         default=None, description="数据截至时刻(RFC 3339,须带时区),不早于本期之始、不晚于现在;省略为现在"
     )
-
-    @model_validator(mode="after")
-    def _of_its_plan(self) -> "BulletinCreate":
-        if self.battle is not None and not self.battle.startswith(f"{self.plan}-"):
-            raise ValueError(f"{self.battle} 不是 {self.plan} 的仗")
-        return self
 
 
 class BulletinPreviewQuery(BulletinCreate):

@@ -1,7 +1,6 @@
 """Bulletins as they are read: listed, shown, compared with the issue before, and checked against the data."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -24,14 +23,13 @@ from app.domain.bulletins import (
 )
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject, may_edit_bulletin, may_read_bulletin
-from app.domain.progress import Light, Stage
+from app.domain.plan import plan_of
 from app.errors import Fault, InvalidRequestError, NotFoundError, UnknownReferenceError
 from app.models import Battle, Bulletin, Plan, TaskForce, Unit, UnitAlias
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
 from app.schemas.bulletin import (
     BulletinCreate,
-    BulletinDifference,
     BulletinItem,
     BulletinPage,
     BulletinParts,
@@ -39,8 +37,6 @@ from app.schemas.bulletin import (
     BulletinQuery,
     BulletinRead,
     BulletinVerification,
-    FigureDifference,
-    LaggardDifference,
 )
 from app.schemas.bulletin_content import BulletinContent
 from app.schemas.task import UnitRef
@@ -50,12 +46,13 @@ from app.services.deadlines import parsed_period
 from app.services.reader import Reader, decoded, equal_to, page_request
 
 __all__ = [
+    "bulletin_columns",
     "bulletin_of",
     "bulletin_row",
     "content_text",
+    "demand_editor",
     "document_hash_of",
     "get_bulletin",
-    "get_difference",
     "get_verification",
     "list_bulletins",
     "preview_bulletin",
@@ -90,6 +87,11 @@ _COLUMNS: Statement = (
 )
 
 
+def bulletin_columns() -> Statement:
+    """What every answer about bulletins needs of them."""
+    return _COLUMNS
+
+
 def _among(column: Any, parameter: str) -> Any:
     return column == any_(bindparam(parameter, type_=ARRAY(Text)))
 
@@ -115,18 +117,6 @@ _LISTING = Listing(
     },
 )
 _ONE = Query(_COLUMNS.add_columns(Bulletin.content, Bulletin.parts).where(Bulletin.id == bindparam("id", type_=Uuid)))
-_PREVIOUS = Query(
-    _COLUMNS.add_columns(Bulletin.content)
-    .where(
-        Bulletin.plan_id == bindparam("plan"),
-        Bulletin.battle_id.is_not_distinct_from(bindparam("battle", type_=Bulletin.battle_id.type)),
-        Bulletin.kind == bindparam("kind"),
-        Bulletin.state == BulletinState.ISSUED.value,
-        Bulletin.period_start < bindparam("start", type_=Bulletin.period_start.type),
-    )
-    .order_by(Bulletin.period_start.desc())
-    .limit(1)
-)
 _PLAN = Query(
     select(Plan.id, Plan.code, Plan.short_title, Plan.year, Plan.issuer).where(Plan.code == bindparam("plan"))
 )
@@ -154,6 +144,19 @@ _ISSUER = Query(
     .join(Plan, Plan.region_code == Unit.region_code)
     .where(Plan.id == bindparam("plan"), UnitAlias.name == Plan.issuer)
 )
+
+
+def demand_editor(wanted: BulletinCreate, caller: Caller, *, at: str) -> None:
+    """Refuse whoever may not draw such a bulletin up; ``at`` is where it was asked for.
+
+    Raises:
+        UnknownReferenceError: the battle is not of the plan, by its code.
+        ForbiddenError: the battle, or the plan, is not one that the caller acts for.
+    """
+    if wanted.battle is not None and plan_of(wanted.battle) != wanted.plan:
+        raise _unknown(f"{at}/battle", "unknown_battle", f"{wanted.battle} 不是 {wanted.plan} 的仗")
+    if not may_edit_bulletin(caller.actor, Subject(wanted.plan, wanted.battle)):
+        raise forbidden(caller.actor, Capability.EDIT_BULLETINS, wanted.battle or wanted.plan)
 
 
 async def bulletin_of(reader: Reader, wanted: BulletinCreate, *, at: str) -> BulletinOf:
@@ -320,8 +323,7 @@ async def preview_bulletin(
         UnknownReferenceError, InvalidRequestError: as for drawing it up.
         ForbiddenError: the caller may not draw it up.
     """
-    if not may_edit_bulletin(caller.actor, Subject(wanted.plan, wanted.battle)):
-        raise forbidden(caller.actor, Capability.EDIT_BULLETINS, wanted.battle or wanted.plan)
+    demand_editor(wanted, caller, at="/query")
     of = await bulletin_of(reader, wanted, at="/query")
     as_of = wanted.as_of or now
     refuse_as_of(of, as_of, now=now, at="/query")
@@ -367,86 +369,3 @@ async def get_verification(reader: Reader, identity: UUID, known: Known, *, call
         explanation=f"按{instant_text(row['as_of'], SHANGHAI)}的数据,{said};{kept}",
     )
     return render(shown, known)
-
-
-async def get_difference(reader: Reader, identity: UUID, known: Known, *, caller: Caller) -> Rendered:
-    """A bulletin against the last one issued before it, figure by figure.
-
-    Raises:
-        NotFoundError: there is none of this id, or none for this caller.
-    """
-    row = await bulletin_row(reader.pool, identity, caller)
-    previous = await reader.pool.fetch_row(
-        _PREVIOUS, plan=row["plan_id"], battle=row["battle_id"], kind=row["kind"], start=row["period_start"]
-    )
-    after = BulletinContent.model_validate(decoded(row["content"]))
-    before = None if previous is None else BulletinContent.model_validate(decoded(previous["content"]))
-    items = _figures(before, after)
-    laggards = _lagging(before, after)
-    changed = sum(1 for item in items if item.change)
-    if previous is None:
-        explanation = "此前没有已印发的同类简报通报,无从比较"
-    else:
-        entered = sum(1 for one in laggards if one.before is None)
-        left = sum(1 for one in laggards if one.after is None)
-        explanation = (
-            f"与 {previous['period']} {number_text(previous['year'], previous['number'])}相比,{changed} 项数据有变化,"
-            f"新列入滞后任务 {entered} 项,退出 {left} 项"
-        )
-    shown = BulletinDifference(
-        id=row["id"],
-        previous=None if previous is None else previous["id"],
-        previous_period=None if previous is None else previous["period"],
-        items=items,
-        laggards=laggards,
-        explanation=explanation,
-    )
-    return render(shown, known)
-
-
-def _figures(before: BulletinContent | None, after: BulletinContent) -> list[FigureDifference]:
-    """Every figure of either, in the order of the later one."""
-    then, now = {} if before is None else _measured(before), _measured(after)
-    compared: list[FigureDifference] = []
-    for key in dict.fromkeys([*now, *then]):
-        (name, old), (_, new) = then.get(key, now.get(key, ("", None))), now.get(key, then.get(key, ("", None)))
-        old, new = (old if key in then else None), (new if key in now else None)
-        change = None if old is None or new is None else new - old
-        compared.append(FigureDifference(key=key, name=name, before=old, after=new, change=change))
-    return compared
-
-
-def _measured(content: BulletinContent) -> dict[str, tuple[str, Decimal | None]]:
-    progress = content.progress
-    found: dict[str, tuple[str, Decimal | None]] = {
-        "tasks": ("任务数", Decimal(progress.tasks)),
-        "reported": ("已有认定进度的任务数", Decimal(progress.reported)),
-        **{f"stages.{one}": (f"{one.label}任务数", Decimal(progress.stages[one])) for one in Stage},
-        **{f"lights.{one}": (f"{one.label}任务数(亮灯)", Decimal(progress.lights[one])) for one in Light},
-        "completion_rate": ("完成率(%)", progress.completion_rate),
-        "scheduled": ("序时进度(%)", progress.scheduled),
-        "mean_deviation": ("平均偏差(百分点)", progress.mean_deviation),
-        "targets_reached": ("达到的目标数", Decimal(progress.targets_reached)),
-        "orders": ("未销号的督办单", Decimal(len(content.orders))),
-    }
-    for one in content.timeliness:
-        total = one.compliance.total
-        found[f"timeliness.{one.rule}"] = (f"{one.name}按时率(%)", total.timeliness.percent)
-        found[f"completeness.{one.rule}"] = (f"{one.name}报送率(%)", total.completeness.percent)
-    for target in content.targets:
-        found[f"targets.{target.target}"] = (target.indicator, target.figure)
-    return found
-
-
-def _lagging(before: BulletinContent | None, after: BulletinContent) -> list[LaggardDifference]:
-    then = {} if before is None else {one.task: one for one in before.laggards}
-    now = {one.task: one for one in after.laggards}
-    return [
-        LaggardDifference(
-            task=task,
-            title=(now.get(task) or then[task]).title,
-            before=then[task].deviation if task in then else None,
-            after=now[task].deviation if task in now else None,
-        )
-        for task in dict.fromkeys([*now, *then])
-    ]

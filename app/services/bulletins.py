@@ -48,6 +48,7 @@ from app.services.bulletin_reads import (
     bulletin_of,
     bulletin_row,
     content_text,
+    demand_editor,
     document_hash_of,
     refuse_as_of,
     shown_bulletin,
@@ -133,8 +134,7 @@ async def create_bulletin(
         InvalidRequestError: the instant lies ahead or before the period.
         ConflictError: there is one of this kind and period already.
     """
-    if not may_edit_bulletin(caller.actor, Subject(wanted.plan, wanted.battle)):
-        raise forbidden(caller.actor, Capability.EDIT_BULLETINS, wanted.battle or wanted.plan)
+    demand_editor(wanted, caller, at="/body")
     of = await bulletin_of(reader, wanted, at="/body")
     as_of = wanted.as_of or now
     refuse_as_of(of, as_of, now=now, at="/body")

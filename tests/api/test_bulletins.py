@@ -376,7 +376,7 @@ async def test_of_two_at_once_one_wins_and_numbers_have_no_gaps(press: Press) ->
     [
         ({"plan": "430124-2023"}, "/body/plan"),
         ({"battle": f"{PLAN}-9"}, "/body/battle"),
-        ({"battle": "430124-2023-1"}, "/body"),
+        ({"battle": "430124-2023-1"}, "/body/battle"),
         ({"period": "2023-Q3"}, "/body/period"),
         ({"period": "2023-13"}, "/body/period"),
         ({"period": "2024-01"}, "/body/period"),

@@ -34,6 +34,7 @@ MEANT_BUT_NOT_TRUE = {
     *("invalid_grant", "unknown_plan", "unknown_battle", "unknown_rule", "not_later", "invalid_network"),
     *("wrong_period", "target_not_allowed"),
     *("decimal_max_digits", "decimal_max_places", "decimal_whole_digits"),
+    *("wrong_instant", "wrong_number", "not_lagging"),
 }
 # An instant of another year than those a calendar can have; date-time of the document has no bounds.
 INSTANTS = {"as_of", "due_at", "at", "expires_at", "from", "to"}

@@ -15,6 +15,7 @@ from app.domain.permissions import (
     Subject,
     has_capability,
     may_certify,
+    may_edit_bulletin,
     may_file_material,
     may_grant_extension,
     may_grant_waiver,
@@ -25,6 +26,7 @@ from app.domain.permissions import (
     may_manage_subscription,
     may_manage_webhooks,
     may_read_audit,
+    may_read_bulletin,
     may_read_plan,
     may_read_progress,
     may_read_self,
@@ -73,6 +75,8 @@ ASKED: dict[str, tuple[Capability, Callable[[Actor, Subject, bool, str | None], 
     "manage_case": (Capability.MANAGE_CASES, lambda a, s, *_: may_manage_case(a, s)),
     "judge_case": (Capability.MANAGE_CASES, lambda a, s, *_: may_judge_case(a, s)),
     "handle_case": (Capability.HANDLE_CASES, lambda a, s, *_: may_handle_case(a, s)),
+    "edit_bulletin": (Capability.EDIT_BULLETINS, lambda a, s, *_: may_edit_bulletin(a, s)),
+    "read_bulletin": (Capability.READ_PROGRESS, lambda a, s, public, _: may_read_bulletin(a, s, public)),
 }
 CERTIFYING = st.sampled_from((None, *UNITS))
 
