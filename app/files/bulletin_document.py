@@ -40,6 +40,7 @@ _CHARACTER: Final = 15.75
 _WIDTH: Final = 156
 _TITLE_LINE: Final = 20
 _WORD_ENDS: Final = "月旬度仗案的年"
+_NOT_FIRST: Final = "”’》〕\uff09\uff0c。、"
 _RED: Final = RGBColor(0xFF, 0, 0)
 # Lines alone: some programs give a character that is wider than its place in a grid two places. What it is wider by is
 # taken from between the characters, in twentieths of a point.
@@ -195,7 +196,9 @@ def _title_lines(title: str) -> list[str]:
     """A title that is longer than a line, in two of about one length that break after a word, as far as can be seen."""
     if _measure(title) <= _TITLE_LINE:
         return [title]
-    breaks = [place for place in range(1, len(title)) if title[place - 1] in _WORD_ENDS]
+    breaks = [
+        place for place in range(1, len(title)) if title[place - 1] in _WORD_ENDS and title[place] not in _NOT_FIRST
+    ]
     breaks = [place for place in breaks if max(map(_measure, (title[:place], title[place:]))) <= _TITLE_LINE]
     if not breaks:
         return [title]

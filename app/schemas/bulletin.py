@@ -71,7 +71,7 @@ class BulletinCreate(BaseModel):
 
     plan: PlanCode
     battle: BattleCode | None = Field(default=None, description="一仗的;省略为总体方案的")
-    kind: BulletinKind
+    kind: BulletinKind = Field(description="旬简报、月通报或季总结,报送期须相应为旬、月、季")
     period: PeriodCode
     as_of: AskedInstant | None = Field(
         default=None, description="数据截至时刻(RFC 3339,须带时区),不早于本期之始、不晚于现在;省略为现在"
@@ -242,7 +242,7 @@ class BulletinDifference(Read):
 class BulletinVerification(Read):
     """Whether a bulletin is still what it was, and what the data make of its instant."""
 
-    id: UUID
+    id: UUID = Field(description="编号(UUIDv7)")
     as_of: Instant = Field(description="数据截至时刻")
     content_hash: str = Field(description="所存内容的 SHA-256")
     recomputed_hash: str = Field(description="此刻按同一截至时刻重新生成的内容的 SHA-256")

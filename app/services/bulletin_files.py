@@ -130,18 +130,17 @@ def _progress(content: BulletinContent) -> Iterator[Block]:
     if content.battles:
         yield Table(
             "各仗进度",
-            ("仗", "任务", "完成", "超序时", "正常", "滞后", "严重滞后", "平均偏差"),
+            ("仗", "任务", *(light.label for light in Light), "平均偏差"),
             [
                 [
                     one.name,
-                    *(str(count) for count in (one.progress.tasks, one.progress.lights[Light.COMPLETED])),
-                    *(str(one.progress.lights[light]) for light in (Light.AHEAD, Light.ON_TRACK)),
-                    *(str(one.progress.lights[light]) for light in (Light.BEHIND, Light.FAR_BEHIND)),
+                    str(one.progress.tasks),
+                    *(str(one.progress.lights[light]) for light in Light),
                     _figure(one.progress.mean_deviation),
                 ]
                 for one in content.battles
             ],
-            (34, 9, 9, 11, 9, 9, 14, 14),
+            (34, 9, 11, 11, 11, 9, 14, 14),
             frozenset({0}),
         )
 
