@@ -37,6 +37,7 @@ from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
 from app.services.submissions import refuse, take
 from seed.demo_bulletins import fill_bulletins
+from seed.demo_ledger import fill_ledger
 
 __all__ = ["DemoError", "DemoReport", "fill_demo"]
 
@@ -73,6 +74,7 @@ class DemoReport:
     scheduled: int = 0
     materials: int = 0
     bulletins: int = 0
+    cases: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ async def fill_demo(writes: Database, reader: Reader) -> DemoReport:
         events = sorted(happened, key=lambda event: event.at)
         for event in events:
             await event.do(event.at)
+        report.cases = await fill_ledger(db, reader)
+        # After the ledger, whose orders they list.
         report.bulletins = await fill_bulletins(db, reader)
     return report
 

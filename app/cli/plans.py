@@ -81,7 +81,7 @@ def demo() -> None:
         typer.echo(
             f"已填入演示数据: 报送 {filled.submissions} 份、认定 {filled.certified} 次、更正 {filled.corrected} 次、"
             f"延期 {filled.extended} 次、免报 {filled.waived} 次、自定序时进度 {filled.scheduled} 次、"
-            f"材料 {filled.materials} 篇、简报通报 {filled.bulletins} 期;{place}\n"
+            f"材料 {filled.materials} 篇、台账 {filled.cases} 件、简报通报 {filled.bulletins} 期;{place}\n"
             f"进度不公开,请带上账号 {looker.name}({looker.code})的密钥查看;只显示这一次:\n"
             f"curl -H 'Authorization: Bearer {issued.key}' 'http://{settings.host}:{settings.port}/api/v1/compliance"
             "?rule=monthly-form&from=2023-04&to=2023-09&group_by=unit'"

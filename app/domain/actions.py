@@ -196,11 +196,17 @@ def may_register_kind(actor: Actor, subject: Subject, kind: CaseKind) -> bool:
     return may(actor, subject)
 
 
-def may_take_case_step(actor: Actor, subject: Subject, kind: CaseKind, action: CaseAction) -> bool:
-    """Whether the rules allow somebody a step of a case, whatever its state."""
+def may_take_case_step(actor: Actor, subject: Subject, kind: CaseKind, action: CaseAction, registered_by: str) -> bool:
+    """Whether the rules allow somebody a step of a case, whatever its state.
+
+    A unit mends what it has registered itself, and not what was found about it.
+    """
     match action:
-        case CaseAction.REGISTER | CaseAction.EDIT:
+        case CaseAction.REGISTER:
             return may_register_kind(actor, subject, kind)
+        case CaseAction.EDIT:
+            own = registered_by == actor.id and may_register_kind(actor, subject, kind)
+            return own or may_manage_case(actor, subject)
         case CaseAction.ASSIGN | CaseAction.REMIND | CaseAction.ESCALATE | CaseAction.REOPEN:
             return may_manage_case(actor, subject)
         case CaseAction.VERIFY | CaseAction.RETURN | CaseAction.CLOSE | CaseAction.RECHECK:
@@ -210,14 +216,15 @@ def may_take_case_step(actor: Actor, subject: Subject, kind: CaseKind, action: C
 
 
 def case_actions(
-    actor: Actor, subject: Subject, kind: CaseKind, state: CaseState, level: int
+    actor: Actor, subject: Subject, kind: CaseKind, state: CaseState, *, level: int, registered_by: str
 ) -> tuple[CaseAction, ...]:
     """What can be done with a case; one at the highest level cannot be escalated."""
     highest = level >= len(KINDS[kind].levels)
     return tuple(
         action
         for action in allowed_of_case(state)
-        if not (highest and action is CaseAction.ESCALATE) and may_take_case_step(actor, subject, kind, action)
+        if not (highest and action is CaseAction.ESCALATE)
+        and may_take_case_step(actor, subject, kind, action, registered_by)
     )
 
 

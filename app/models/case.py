@@ -54,6 +54,7 @@ class Case(_Standing, Base):
         Index(None, "kind", "state"),
         Index(None, "state"),
         Index(None, "level"),
+        Index(None, "source_ref"),
         Index(None, "due_on", postgresql_where=text("state <> 'closed'")),
         Index(None, "recheck_due_on", postgresql_where=text("recheck_due_on IS NOT NULL")),
         CheckConstraint("round > 0", name="round_positive"),
@@ -77,6 +78,7 @@ class Case(_Standing, Base):
     enterprise: Mapped[str | None]
     place: Mapped[str | None]
     registered_at: Mapped[datetime] = mapped_column(Instant)
+    registered_by: Mapped[str]
     state: Mapped[str]
     version: Mapped[int] = mapped_column(BigInteger)
 

@@ -60,11 +60,14 @@ _STEP: dict[str, Any] = {
     "/cases",
     summary="登记台账事项",
     status_code=201,
+    response_model=CaseRead,
     responses=write_answers(UnknownReferenceError, UnknownUnitError, AmbiguousError),
 )
-async def register_case(request: CaseCreate, taken: Registering) -> CaseRead:
+async def register_case(request: CaseCreate, taken: Registering) -> Response:
     """督办单、重大隐患、企业问题、巡查发现、风险台账各一件。登记后尚未交办,可以修改;期限自交办起定。"""
-    return await cases.register_case(taken.db, taken.reader, request, now=taken.now, caller=taken.caller)
+    shown = await cases.register_case(taken.db, taken.reader, request, now=taken.now, caller=taken.caller)
+    etag = case_reads.etag_of_case(shown.id, 1, shown.allowed_actions, taken.now)
+    return done(shown, status=201, etag=etag, location=f"/api/v1/cases/{shown.id}")
 
 
 @router.get(
@@ -163,7 +166,7 @@ async def edit_case(
     match: MatchDep,
     taken: Registering,
 ) -> Response:
-    """交办之前可以修改,省略的不变;交办之后须退回或重新立项。"""
+    """交办之前,登记的人与专班协调、督导角色可以修改,省略的不变;专班登记的,责任单位不能改。"""
     shown, etag = await cases.edit_case(
         taken.db, taken.reader, id, patch, match=match, now=taken.now, caller=taken.caller
     )

@@ -1,7 +1,7 @@
 """期限日程: what falls due when and who still owes it, as a list and as a calendar to subscribe to."""
 
 import re
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -22,13 +22,15 @@ from app.schemas.base import (
 )
 from app.schemas.task import UnitRef
 
-__all__ = ["CalendarQuery", "DeadlinePage", "DeadlineQuery", "DeadlineRead", "OutstandingRead"]
+__all__ = ["AskedDay", "CalendarQuery", "DeadlinePage", "DeadlineQuery", "DeadlineRead", "OutstandingRead"]
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def _day(value: object) -> object:
     """Take nothing but a day: Pydantic alone would read a bare number as seconds, and an instant at midnight."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
     if not isinstance(value, str) or _DAY.fullmatch(value) is None:
         raise ValueError("须为 YYYY-MM-DD 的日期,如 2023-04-20")
     return value

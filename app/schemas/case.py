@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.domain.actions import CandidateAction
 from app.domain.cases import CaseAction, CaseKind, CaseState
 from app.domain.progress import Light, Stage
+from app.schemas.account import Seconds as WholeNumber
+from app.schemas.agenda import AskedDay
 from app.schemas.base import (
     OFFERED,
     AsOf,
@@ -60,8 +62,6 @@ Description = Annotated[
 ]
 Short = Annotated[str, Field(min_length=1, max_length=200, pattern=_WORDS)]
 Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=_WORDS)]
-# The instants of the distant future cannot be told with an offset.
-Day = Annotated[date, Field(ge=date(1901, 1, 1), le=date(2999, 12, 31))]
 
 
 class CaseCreate(BaseModel):
@@ -155,6 +155,9 @@ class CaseQuery(ListQuery):
     task: TaskCode | None = Field(default=None, description="只要该任务的")
     unit: UnitFilter | None = Field(default=None, description="承办的责任单位:编码,或文件中印出的任一名称")
     kind: CaseKind | None = Field(default=None, description="只要该种类的")
+    source_ref: Short | None = Field(
+        default=None, description="只要来源恰为此的,如一轮巡查的", examples=["第二季度巡查"]
+    )
     state: CaseState | None = Field(default=None, description="只要处于该状态的")
     open: bool | None = Field(default=None, description="true 未销号的,false 已销号的")
     overdue: bool | None = Field(default=None, description="true 已过期限而未销号的,false 其余的")
@@ -194,7 +197,7 @@ class AssignStep(BaseModel):
     )
 
     responsible_person: Annotated[str, Field(min_length=1, max_length=80, pattern=_WORDS, description="责任人")]
-    due_on: Day | None = Field(default=None, description="办理期限,不早于当日;省略则按种类自当日起算")
+    due_on: AskedDay | None = Field(default=None, description="办理期限,不早于当日;省略则按种类自当日起算")
     reference: Short | None = Field(default=None, description="交办单号")
     note: Reason | None = Field(default=None, description="交办要求")
 
@@ -210,14 +213,14 @@ class ReasonStep(BaseModel):
 class ReopenStep(ReasonStep):
     """重新立项: a new round with a due day of its own."""
 
-    due_on: Day | None = Field(default=None, description="新的办理期限,不早于当日;省略则按种类自当日起算")
+    due_on: AskedDay | None = Field(default=None, description="新的办理期限,不早于当日;省略则按种类自当日起算")
 
 
 class EscalateStep(ReasonStep):
     """升级督办: to a higher level than before."""
 
-    level: int = Field(
-        ge=1, le=9, strict=True, description="升到哪一级,须高于现在的;各种类的级别见 docs/api.md", examples=[2]
+    level: WholeNumber = Field(
+        ge=1, le=9, description="升到哪一级,须高于现在的;各种类的级别见 docs/api.md", examples=[2]
     )
 
 
@@ -228,7 +231,7 @@ class RecheckStep(BaseModel):
 
     passed: bool = Field(strict=True, description="true 整改到位;false 未到位,即重新立项")
     reason: Reason = Field(description="看到的情况")
-    due_on: Day | None = Field(default=None, description="未到位时新的办理期限;到位的不填,省略则按种类自当日起算")
+    due_on: AskedDay | None = Field(default=None, description="未到位时新的办理期限;到位的不填,省略则按种类自当日起算")
 
 
 class EvidenceCreate(BaseModel):
@@ -319,8 +322,8 @@ class ClosureQuery(BaseModel):
     plan: PlanCode | None = Field(default=None, description="只要该总体方案的")
     battle: BattleCode | None = Field(default=None, description="只要该仗的")
     kind: CaseKind | None = Field(default=None, description="只要该种类的")
-    from_: Day | None = Field(default=None, alias="from", description="期限的起始日(含);省略为不限")
-    to: Day | None = Field(default=None, description="期限的截止日(含);省略为不限")
+    from_: AskedDay | None = Field(default=None, alias="from", description="期限的起始日(含);省略为不限")
+    to: AskedDay | None = Field(default=None, description="期限的截止日(含);省略为不限")
     group_by: Literal["unit", "battle", "kind"] = Field(default="unit", description="按什么分组")
     as_of: AsOf = None
 

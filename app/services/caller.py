@@ -68,6 +68,11 @@ class Caller:
         return visible(self.actor, public=self.public.progress)
 
     @cached_property
+    def granted_visibility(self) -> Visibility:
+        """The rows that this caller may read by their grants, whatever the deployment opens to everyone."""
+        return visible(self.actor, public=False)
+
+    @cached_property
     def scope(self) -> str:
         """What this caller may see and write, as the database's policies read it."""
         return scope_of(self.actor, self.visibility)

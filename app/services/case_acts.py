@@ -83,9 +83,10 @@ async def case_for(
     if not await db.fetch(_LOCK, id=identity):
         raise missing_case(identity)
     case = await case_row(db, identity, caller)
-    if not may_take_case_step(caller.actor, subject_of_case(case), CaseKind(case["kind"]), action):
+    kind, by_whom = CaseKind(case["kind"]), case["registered_by"]
+    if not may_take_case_step(caller.actor, subject_of_case(case), kind, action, by_whom):
         capability = _CAPABILITIES.get(action, Capability.MANAGE_CASES)
-        raise forbidden(caller.actor, capability, f"{case['unit_name']}的{CaseKind(case['kind']).label}:{action.label}")
+        raise forbidden(caller.actor, capability, f"{case['unit_name']}的{kind.label}:{action.label}")
     if match is not None and not is_known(case, match):
         raise PreconditionError("该台账事项已被更改,请重新读取")
     try:

@@ -1,4 +1,8 @@
-"""Cases of the ledger as the API shows them, now or as they stood at an instant: one, a list, the history."""
+"""Cases of the ledger as the API shows them, now or as they stood at an instant: one, a list, the history.
+
+Hazards, the troubles of enterprises and risks are for those alone who were granted to see them: a deployment that opens
+its progress to everyone does not open its ledger.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,6 +32,7 @@ __all__ = [
     "OpenCase",
     "case_of",
     "case_row",
+    "etag_of_case",
     "get_case",
     "get_case_history",
     "is_known",
@@ -43,7 +48,18 @@ _AS_OF = bindparam("as_of", type_=DateTime(timezone=True))
 _DAY = bindparam("day", type_=Date)
 _LAST = literal_column("DATE '9999-12-30'", Date())
 _STANDING = ("state", "round", "level", "due_on", "recheck_due_on", "responsible_person", "closed_at")
-_SAME = ("id", "kind", "title", "description", "source_ref", "enterprise", "place", "registered_at", "version")
+_SAME = (
+    "id",
+    "kind",
+    "title",
+    "description",
+    "source_ref",
+    "enterprise",
+    "place",
+    "registered_at",
+    "registered_by",
+    "version",
+)
 
 
 def stood_then() -> Any:
@@ -98,6 +114,7 @@ def _listing(statement: Statement, standing: Any) -> Listing:
             "task": Case.task_id == key_of(Task, "task"),
             "unit": Case.unit_id == bindparam("unit"),
             "kind": Case.kind == bindparam("kind"),
+            "source_ref": Case.source_ref == bindparam("source_ref"),
             "state": standing.state == bindparam("state"),
             "level": standing.level == bindparam("level"),
             "open": ~closed,
@@ -191,7 +208,7 @@ async def list_cases(reader: Reader, query: CaseQuery, known: Known, *, now: dat
         UnknownUnitError, AmbiguousError: the unit filter means none or several.
     """
     as_of = query.as_of or now
-    filters = equal_to(query, "plan", "battle", "task", "kind", "state")
+    filters = equal_to(query, "plan", "battle", "task", "kind", "source_ref", "state")
     if query.unit is not None:
         scope = query.task or query.battle or query.plan
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=scope)}
@@ -202,7 +219,7 @@ async def list_cases(reader: Reader, query: CaseQuery, known: Known, *, now: dat
     for name, wanted in (("overdue", query.overdue), ("recheck_due", query.recheck_due)):
         if wanted is not None:
             filters[name if wanted else f"not_{name}"] = {"day": _day_of(as_of)}
-    filters |= seen_filter(caller.visibility)
+    filters |= seen_filter(caller.granted_visibility)
     live = query.as_of is None
     listing, always = (_LIST_NOW, None) if live else (_LIST_THEN, {"as_of": as_of})
     page = await listing.page(reader.pool, page_request(query, sort=query.sort), filters, always)
@@ -222,7 +239,7 @@ async def get_case(
     shown = case_of(row, caller, query.as_of or now, live=query.as_of is None)
     if query.as_of is not None:
         return render(shown, known)
-    etag = _etag(row, shown.allowed_actions, now)
+    etag = etag_of_case(identity, row["version"], shown.allowed_actions, now)
     return Rendered(etag, None if etag in known else render(shown, Known.parse(None)).body)
 
 
@@ -260,7 +277,7 @@ async def read_case(db: Database, identity: UUID, *, now: datetime, caller: Call
     row = await db.fetch_row(_ONE_NOW, id=identity)
     assert row is not None, "this transaction has written it"
     shown = case_of(row, caller, now)
-    return shown, _etag(row, shown.allowed_actions, now)
+    return shown, etag_of_case(identity, row["version"], shown.allowed_actions, now)
 
 
 def is_known(row: Any, known: Known) -> bool:
@@ -283,10 +300,19 @@ def case_of(row: Any, caller: Caller, as_of: datetime, *, live: bool = True) -> 
     """A row as it is shown; with one that is not ``live`` nothing can be done."""
     facts, day = _facts(row), _day_of(as_of)
     actions: Sequence[CaseAction] = (
-        case_actions(caller.actor, subject_of_case(row), facts.kind, facts.state, facts.level) if live else ()
+        case_actions(
+            caller.actor,
+            subject_of_case(row),
+            facts.kind,
+            facts.state,
+            level=facts.level,
+            registered_by=row["registered_by"],
+        )
+        if live
+        else ()
     )
     rule = KINDS[facts.kind]
-    shown = (*_SAME[:-1], *(name for name in _STANDING if name != "due_on"), "plan", "battle", "task")
+    shown = (*_SAME[:-2], *(name for name in _STANDING if name != "due_on"), "plan", "battle", "task")
     return CaseRead.model_validate(
         {
             **{name: row[name] for name in shown},
@@ -305,16 +331,16 @@ def case_of(row: Any, caller: Caller, as_of: datetime, *, live: bool = True) -> 
 async def _visible(db: Database, identity: UUID, as_of: datetime | None, caller: Caller) -> Any:
     statement, given = (_ONE_NOW, {}) if as_of is None else (_ONE_THEN, {"as_of": as_of})
     row = await db.fetch_row(statement, id=identity, **given)
-    if row is None or not caller.sees(subject_of_case(row)):
+    if row is None or not caller.granted_visibility.admits(subject_of_case(row)):
         raise missing_case(identity)
     return row
 
 
-def _etag(row: Any, actions: Iterable[CaseAction], now: datetime) -> str:
+def etag_of_case(identity: UUID, version: int, actions: Iterable[CaseAction], now: datetime) -> str:
     """The ETag of a case as it stands: by the day it grows overdue, and callers differ in what they may do with it."""
     offered = frozenset(actions)
     mask = sum(1 << place for place, action in enumerate(CaseAction) if action in offered)
-    return f'"{row["id"].hex}-{row["version"]}-{mask}-{_day_of(now):%Y%m%d}"'
+    return f'"{identity.hex}-{version}-{mask}-{_day_of(now):%Y%m%d}"'
 
 
 def _facts(row: Any) -> CaseFacts:

@@ -119,7 +119,7 @@ async def report_case_done(
     await _add(db, case, step.evidence, now, caller)
     if KINDS[kind].needs_evidence and not await db.fetch_value(_HAS_EVIDENCE, id=identity, round=case["round"]):
         detail = f"{kind.label}报告办结须有佐证:请在 evidence 中给出,或先用 /cases/{identity}/evidence 补充"
-        raise InvalidRequestError(detail, faults=[Fault("/body/evidence", "missing", detail)])
+        raise InvalidRequestError(detail, faults=[Fault("/body/evidence", "no_evidence", detail)])
     return await take_step(
         db,
         case,
@@ -284,7 +284,7 @@ async def add_evidence(
         now=now,
         caller=caller,
         reason=evidence.title,
-        reference=evidence.reference[:200],
+        reference=evidence.reference,
         said=evidence.model_dump(),
     )
 

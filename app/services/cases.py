@@ -39,14 +39,14 @@ _REGISTER = Query(
     text("""
     WITH registered AS (
         INSERT INTO cases (id, plan_id, battle_id, task_id, unit_id, kind, title, description, source_ref, enterprise,
-                           place, registered_at, state, version, round, level)
+                           place, registered_at, registered_by, state, version, round, level)
         VALUES (:id, CAST(:plan AS bigint), CAST(:battle AS bigint), CAST(:task AS bigint), CAST(:unit AS bigint),
                 CAST(:kind AS text), :title, :description, :source_ref, :enterprise, :place,
-                CAST(:now AS timestamptz), 'registered', 1, 1, 0)
-        RETURNING id, registered_at
+                CAST(:now AS timestamptz), CAST(:actor AS text), 'registered', 1, 1, 0)
+        RETURNING id, registered_at, registered_by
     )
     INSERT INTO case_steps (case_id, at, actor, actor_name, action, to_state, sets_due, round, level)
-    SELECT id, registered_at, :actor, :actor_name, 'register', 'registered', false, 1, 0 FROM registered
+    SELECT id, registered_at, registered_by, :actor_name, 'register', 'registered', false, 1, 0 FROM registered
 """)
 )
 _EDIT = Query(
@@ -158,4 +158,4 @@ def _demand_registrar(caller: Caller, subject: Subject, kind: CaseKind, unit: st
 def _demand_enterprise(kind: CaseKind, enterprise: str | None) -> None:
     if kind is CaseKind.ENTERPRISE_PROBLEM and enterprise is None:
         detail = "企业问题须写明企业"
-        raise InvalidRequestError(detail, faults=[Fault("/body/enterprise", "missing", detail)])
+        raise InvalidRequestError(detail, faults=[Fault("/body/enterprise", "no_enterprise", detail)])

@@ -138,9 +138,9 @@ async def measure_closure(
 def _visibility(query: ClosureQuery, caller: Caller) -> Visibility:
     """Of what the caller may see, that by which the grouping asked for is complete."""
     if query.group_by == "unit":
-        return caller.visibility
+        return caller.granted_visibility
     # A kind lies within one battle where one is asked for.
-    whole = whole_of(caller.visibility, battles=query.group_by == "battle" or query.battle is not None)
+    whole = whole_of(caller.granted_visibility, battles=query.group_by == "battle" or query.battle is not None)
     if whole.nothing:
         raise forbidden(caller.actor, Capability.READ_PROGRESS, "跨单位的汇总;可用 group_by=unit 查阅本单位")
     return whole

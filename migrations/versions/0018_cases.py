@@ -84,6 +84,7 @@ def _cases() -> None:
         sa.Column("enterprise", sa.Text(), nullable=True),
         sa.Column("place", sa.Text(), nullable=True),
         sa.Column("registered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("registered_by", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         *_standing(),
@@ -110,6 +111,7 @@ def _cases() -> None:
         ["kind", "state"],
         ["state"],
         ["level"],
+        ["source_ref"],
     ):
         op.create_index(op.f(f"ix_cases_{'_'.join(columns)}"), "cases", columns)
     op.create_index(op.f("ix_cases_due_on"), "cases", ["due_on"], postgresql_where=sa.text("state <> 'closed'"))

@@ -188,7 +188,7 @@ async def test_grants_schedules_materials_and_accounts(office: Office) -> None:
     everything = await office.trail(limit=500)
     assert made["feed_url"].split("_")[3] not in json.dumps(everything)
     assert {entry["action"] for entry in everything} >= {
-        *(action for action in AuditAction if not action.startswith(("submission.", "webhook.")))
+        *(action for action in AuditAction if not action.startswith(("submission.", "webhook.", "case.")))
     }
 
 

@@ -90,6 +90,8 @@ class Ledger:
     async def register(self, who: str = "force", **more: Any) -> str:
         answer = await self.ask(who, "POST", "/cases", json={**CASE, **more})
         assert answer.status_code == 201, answer.text
+        read = await self.ask(who, "GET", answer.headers["location"].removeprefix("/api/v1"))
+        assert (read.headers["etag"], read.json()) == (answer.headers["etag"], answer.json())
         assert CaseRead.model_validate_json(answer.content)
         return answer.json()["id"]
 
@@ -234,7 +236,7 @@ async def test_what_fails_its_recheck_is_another_round(ledger: Ledger) -> None:
     # The evidence of the round before does not count for this one.
     for step in ("receive", "start"):
         await ledger.step(identity, step)
-    assert fault(await ledger.send(identity, "report-done", evidence=[])) == ("/body/evidence", "missing")
+    assert fault(await ledger.send(identity, "report-done", evidence=[])) == ("/body/evidence", "no_evidence")
     await ledger.step(identity, "evidence")
     assert (await ledger.step(identity, "report-done", evidence=[]))["state"] == "reported_done"
 
@@ -331,7 +333,7 @@ async def test_an_order_is_registered_by_those_who_manage(ledger: Ledger) -> Non
         ({"task": TASK}, ("/body/task", "unknown_task")),
         ({"battle": None, "task": f"{PLAN}-9-1-1"}, ("/body/task", "unknown_task")),
         ({"unit": "县不存在局"}, ("/body/unit", "unknown_unit")),
-        ({"kind": "enterprise_problem"}, ("/body/enterprise", "missing")),
+        ({"kind": "enterprise_problem"}, ("/body/enterprise", "no_enterprise")),
     ],
 )
 async def test_what_a_case_names_must_be_known(
@@ -401,9 +403,12 @@ async def test_a_case_is_mended_until_it_is_assigned(ledger: Ledger) -> None:
     assert moved.json()["unit"]["unit"] == OTHER
     problem(await ledger.ask("unit", "GET", f"/cases/{identity}"), 404)
     assert await ledger.acts(identity) == ["case.register", "case.change", "case.change"]
+    # What was found about a unit is not the unit's to mend.
     problem_of = await ledger.register(kind="enterprise_problem", enterprise="甲厂")
+    assert (await ledger.get("unit", f"/cases/{problem_of}"))["allowed_actions"] == []
+    problem(await ledger.ask("unit", "PATCH", f"/cases/{problem_of}", json={"title": "甲"}), 403)
     answer = await ledger.ask("force", "PATCH", f"/cases/{problem_of}", json={"enterprise": None})
-    assert fault(answer) == ("/body/enterprise", "missing")
+    assert fault(answer) == ("/body/enterprise", "no_enterprise")
 
 
 async def test_of_two_at_once_one_wins(ledger: Ledger) -> None:
@@ -483,6 +488,8 @@ async def test_lists_are_filtered_and_paged(clone: Clone) -> None:
         assert await found(kind="major_hazard") == [hazard, new]
         assert await found(unit="县农业农村局", plan=PLAN) == [new]
         assert await found(battle=BATTLE, state="working") == [hazard]
+        assert await found(source_ref="第二季度巡查", kind="risk_file") == [wide]
+        assert await found(source_ref="第二季度") == []
         assert await found(open=True) == [hazard, new, wide]
         assert await found(open=False) == [finding]
         assert await found(level=2) == [hazard]
@@ -522,6 +529,16 @@ async def test_lists_are_filtered_and_paged(clone: Clone) -> None:
             await found(limit=limit)
             await ledger.get("office", "/cases", limit=limit, as_of=ledger.now)
             assert len(counting.statements) - before == 2
+
+
+async def test_a_ledger_is_not_open_to_everyone_where_progress_is(ledger: Ledger) -> None:
+    identity = await ledger.register()
+    settings = Settings(database_url=ledger.url, public_progress=True)
+    async with serving(create_app(settings, clock=lambda: START), auth=httpx.Auth()) as client:
+        assert (await client.get("/api/v1/compliance?rule=monthly-form")).status_code == 200
+        assert (await client.get("/api/v1/cases")).json()["items"] == []
+        assert (await client.get("/api/v1/cases/closure")).json()["items"] == []
+        assert (await client.get(f"/api/v1/cases/{identity}")).status_code == 404
 
 
 # How many were closed in time ----------------------------------------------------------------------------------------

@@ -462,7 +462,7 @@ ROWS: dict[str, Row] = {
     ),
     "get_case": Row(at("/api/v1/cases/{case}"), reads, refused=404),
     "get_case_history": Row(at("/api/v1/cases/{case}/history"), reads, refused=404),
-    "edit_case": case_step("", {"title": "丙"}, may_register_case),
+    "edit_case": case_step("", {"title": "丙"}, may_manage_case),
     "assign_case": case_step("assign", {"responsible_person": "张三"}, may_manage_case),
     "receive_case": case_step("receive", {}, may_handle_case),
     "start_case": case_step("start", {}, may_handle_case),

@@ -33,6 +33,7 @@ MEANT_BUT_NOT_TRUE = {
     *("outside_year", "falls"),
     *("invalid_grant", "unknown_plan", "unknown_battle", "unknown_rule", "not_later", "invalid_network"),
     *("wrong_period", "target_not_allowed"),
+    *("past", "no_evidence", "no_enterprise", "not_higher", "not_applicable", "wrong_order"),
     *("decimal_max_digits", "decimal_max_places", "decimal_whole_digits"),
     *("wrong_instant", "wrong_number", "not_lagging"),
 }

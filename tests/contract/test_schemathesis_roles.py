@@ -9,7 +9,7 @@ each succeeded for some role.
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -78,6 +78,9 @@ MEANT: dict[str, tuple[Any, ...]] = {
     "url": (RECEIVER,),
     "wait": (0,),
     "q": ("高标准农田",),
+    "due_on": ("2023-10-01",),
+    "level": (1, 2),
+    "passed": (True,),
 }
 LEFT_OUT = {"Authorization", "cursor", "Idempotency-Key", "If-Match", "If-None-Match", "token"}
 REACHED: set[str] = set()
@@ -109,6 +112,35 @@ class Hall:
     def file(self) -> str:
         """A report as a row of a file."""
         return f"任务编码,单位,报送期,阶段,完成进度\r\n{self.form_task},{OWN},2023-05,推进中,40\r\n"
+
+
+async def cases_of(made: Callable[..., Awaitable[str]]) -> dict[str, tuple[str, ...]]:
+    """Cases of the unit for each step, in the state that it is taken from."""
+    case = {"plan": PLAN, "battle": BATTLE, "kind": "risk_file", "unit": OWN, "title": "甲", "description": "乙"}
+    life: dict[str, dict[str, str]] = {
+        "assign": {"responsible_person": "张三"},
+        "receive": {},
+        "start": {},
+        "report-done": {"result": "已办"},
+        "verify": {},
+        "close": {},
+    }
+
+    async def after(steps: int) -> str:
+        identity = await made("/cases", case, "id")
+        for name, body in list(life.items())[:steps]:
+            key = KEYS["judge" if name in {"verify", "close"} else "everything"]
+            await made(f"/cases/{identity}/{name}", body, "id", key)
+        return identity
+
+    steps = {name: place for place, name in enumerate(life)}
+    steps |= {"return": 4, "remind": 1, "escalate": 1, "evidence": 1, "recheck": 6, "reopen": 6}
+    seen = await after(0)
+    return {
+        "/cases/{id}": (seen,),
+        "/cases/{id}/history": (seen,),
+        **{f"/cases/{{id}}/{name}": (await after(place),) for name, place in steps.items()},
+    }
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -155,6 +187,7 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                     while not deliveries:
                         await asyncio.sleep(0.1)
                         deliveries = (await client.get(f"/webhooks/{hook}/deliveries", headers=owner)).json()["items"]
+                cases = await cases_of(made)
                 named = {
                     "/tasks/{code}": MEANT["task"],
                     "/units/{code}": MEANT["unit"],
@@ -176,6 +209,7 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                     "/submissions/{id}/correct": tuple(certified),
                     "/submissions/{id}/certify": tuple(submitted),
                     "/submissions/{id}/return": tuple(submitted),
+                    **cases,
                 }
                 wanted = {"plan": PLAN, "battle": BATTLE, "kind": "monthly_circular", "period": "2023-05"}
                 months = ("2023-01", "2023-02", "2023-03", "2023-04")

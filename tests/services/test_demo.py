@@ -104,3 +104,26 @@ async def test_the_demonstration_has_bulletins_on_time_late_and_as_a_draft(clone
         query = {"rule": "livelihood-monthly-circular", "as_of": "2023-10-01T00:00:00+08:00"}
         owed = (await client.get("/api/v1/obligations", params=query)).json()["items"]
         assert [item["status"] for item in owed[:6]] == ["missed", "on_time", "late", "on_time", "on_time", "due_soon"]
+
+
+async def test_the_demonstration_has_a_ledger_of_all_kinds_and_orders_on_what_lags(clone: Clone) -> None:
+    async with filled(clone) as (client, report, _):
+        cases = (await client.get("/api/v1/cases?limit=500")).json()["items"]
+        assert len(cases) == report.cases == 10
+        states = {(case["kind"], case["state"], case["level"]) for case in cases}
+        assert states == {
+            *(("major_hazard", "closed", 0), ("major_hazard", "working", 2), ("inspection_finding", "assigned", 0)),
+            *(("enterprise_problem", "closed", 0), ("enterprise_problem", "returned", 0)),
+            *(("risk_file", "reported_done", 0), ("risk_file", "registered", 0)),
+            *(("supervision_order", "closed", 0), ("supervision_order", "working", 1)),
+            ("supervision_order", "received", 0),
+        }
+        asked = {"plan": "431228-2023", "as_of": "2023-08-02T08:30:00+08:00"}
+        lagging = (await client.get("/api/v1/supervision/candidates", params=asked)).json()["items"]
+        assert all(item["open_order"] is None for item in lagging)
+        named = {(item["task"], item["unit"]["unit"]) for item in lagging}
+        orders = [case for case in cases if case["kind"] == "supervision_order"]
+        assert {(case["task"], case["unit"]["unit"]) for case in orders} <= named
+        span = {"from": "2023-05-01", "to": "2023-08-31"}
+        closure = (await client.get("/api/v1/cases/closure", params=span)).json()["total"]
+        assert min(closure["closed_in_time"], closure["closed_late"], closure["open_overdue"]) > 0

@@ -102,16 +102,24 @@ def test_units_register_all_but_orders() -> None:
 @pytest.mark.parametrize("state", CaseState)
 def test_what_is_offered_is_split_between_the_unit_and_those_who_manage(state: CaseState) -> None:
     kind = CaseKind.MAJOR_HAZARD
-    unit = set(case_actions(actor(f"reporter:{UNIT}"), SUBJECT, kind, state, 0))
-    office = set(case_actions(actor(f"supervisor@{PLAN}"), SUBJECT, kind, state, 0))
+    unit = set(case_actions(actor(f"reporter:{UNIT}"), SUBJECT, kind, state, level=0, registered_by="account:1"))
+    office = set(case_actions(actor(f"supervisor@{PLAN}"), SUBJECT, kind, state, level=0, registered_by="account:2"))
     assert unit | office == set(allowed(state))
     assert unit & office <= {CaseAction.EDIT}
     assert unit <= HANDLED | {CaseAction.EDIT}
-    both = set(case_actions(actor(f"supervisor@{PLAN}", f"reporter:{UNIT}"), SUBJECT, kind, state, 0))
+    not_its_own = case_actions(actor(f"reporter:{UNIT}"), SUBJECT, kind, state, level=0, registered_by="account:2")
+    assert set(not_its_own) == unit - {CaseAction.EDIT}
+    both = set(
+        case_actions(
+            actor(f"supervisor@{PLAN}", f"reporter:{UNIT}"), SUBJECT, kind, state, level=0, registered_by="account:1"
+        )
+    )
     judging = {CaseAction.VERIFY, CaseAction.RETURN, CaseAction.CLOSE, CaseAction.RECHECK}
     assert both == set(allowed(state)) - judging
-    assert case_actions(actor("reader"), SUBJECT, kind, state, 0) == ()
-    assert CaseAction.ESCALATE not in case_actions(actor("supervisor"), SUBJECT, kind, state, 4)
+    assert case_actions(actor("reader"), SUBJECT, kind, state, level=0, registered_by="account:1") == ()
+    assert CaseAction.ESCALATE not in case_actions(
+        actor("supervisor"), SUBJECT, kind, state, level=4, registered_by="account:1"
+    )
 
 
 def test_an_order_is_offered_where_none_is_open() -> None:
