@@ -194,15 +194,19 @@ async def test_open_orders_of_the_battle_are_listed_as_they_stood(press: Press) 
     assert made.status_code == 201, made.text
     identity = made.json()["id"]
     asked = {"plan": PLAN, "battle": SIX, "kind": CIRCULAR, "period": "2023-10"}
-    assert (await press.get("bulletins/preview", **asked))["content"]["orders"] == []
+
+    async def orders(**at: str) -> dict[str, Any]:
+        shown = (await press.get("bulletins/preview", **asked, **at))["content"]["orders"]
+        return {one["case"]: one for one in shown}
+
+    assert identity not in await orders()
     press.now += timedelta(hours=1)
     assigned = {"responsible_person": "张三", "due_on": "2023-11-01"}
     answer = await press.ask("POST", f"cases/{identity}/assign", json=assigned)
     assert answer.status_code == 200, answer.text
-    (order,) = (await press.get("bulletins/preview", **asked))["content"]["orders"]
-    assert (order["case"], order["state"], order["due_on"]) == (identity, "assigned", "2023-11-01")
-    then = {**asked, "as_of": NOW.isoformat()}
-    assert (await press.get("bulletins/preview", **then))["content"]["orders"] == []
+    order = (await orders())[identity]
+    assert (order["state"], order["due_on"], order["overdue"]) == ("assigned", "2023-11-01", False)
+    assert identity not in await orders(as_of=NOW.isoformat())
 
 
 # Frozen --------------------------------------------------------------------------------------------------------------
@@ -527,10 +531,15 @@ async def test_the_document_is_set_as_the_standard_says(press: Press) -> None:
     headings = [paragraph.text for paragraph in document.paragraphs if paragraph.style.name == "Heading 1"]
     assert [text[0] for text in headings] == list("一二三四五六")
     content = (await press.get(f"bulletins/{press.issued['2023-08']}"))["content"]
-    tables = {table.rows[0].cells[0].text: table for table in document.tables}
-    lights = {row.cells[0].text: row.cells[1].text for row in tables["档次"].rows[1:]}
+    # By the heads of their second columns; the imprint has none.
+    tables = {table.rows[0].cells[1].text: table for table in document.tables[:-1]}
+    lights = {row.cells[0].text: row.cells[1].text for row in tables["任务数"].rows[1:]}
     assert lights["滞后"] == str(content["progress"]["lights"]["behind"])
-    assert len(tables["序号"].rows) == 1 + len(content["laggards"])
+    assert len(tables["任务"].rows) == 1 + len(content["laggards"])
+    assert [row.cells[1].text for row in tables["事项"].rows[1:]] == [
+        one["title"].replace(":", "：") for one in content["orders"]
+    ]
+    assert content["orders"]
     assert all(table.rows[0]._tr.trPr.find(qn("w:tblHeader")) is not None for table in document.tables[:-1])
     assert document.tables[-1].rows[-1].cells[0].text == "县政府办\t2023年9月3日印发"
     assert document.core_properties.created == datetime(
