@@ -39,7 +39,7 @@ _LINE: Final = Pt(28.95)
 _CHARACTER: Final = 15.75
 _WIDTH: Final = 156
 _TITLE_LINE: Final = 20
-_WORD_ENDS: Final = "月旬度仗案的年"
+_WORD_ENDS: Final = "月旬度仗案的年”"
 _NOT_FIRST: Final = "”’》〕\uff09\uff0c。、"
 _RED: Final = RGBColor(0xFF, 0, 0)
 # Lines alone: some programs give a character that is wider than its place in a grid two places. What it is wider by is
@@ -276,7 +276,9 @@ def _margins() -> Any:
 
 def _signature(document: Any, sheet: Sheet) -> None:
     """Who signs, two characters from the right, and the date, which begins two characters further in than the name."""
-    document.add_paragraph()
+    # No page with nothing but who signed: what stands last goes with it.
+    for before in (document.paragraphs[-1], document.add_paragraph()):
+        before.paragraph_format.keep_with_next = True
     signed = _measure(sheet.signer)
     dated = _measure(sheet.dated or "")
     from_right = max(2.0, signed - dated)

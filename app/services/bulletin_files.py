@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -83,8 +83,11 @@ def _sheet(bulletin: BulletinRead) -> Sheet:
 
 
 def _day(instant: datetime) -> str:
-    local = instant.astimezone(SHANGHAI)
-    return f"{local.year}年{local.month}月{local.day}日"
+    return _date(instant.astimezone(SHANGHAI).date())
+
+
+def _date(day: date) -> str:
+    return f"{day.year}年{day.month}月{day.day}日"
 
 
 def _blocks(bulletin: BulletinRead) -> Iterator[Block]:
@@ -216,7 +219,8 @@ def _laggards(content: BulletinContent, remarks: dict[str, str]) -> Iterator[Blo
 def _reasons(laggard: BulletinLaggard, remark: str | None) -> str:
     told: list[str] = []
     for report in laggard.reports:
-        who = f"{report.unit.name}({report.period},完成{_figure(report.percent_complete)}%):"
+        period = period_text(parse_period(report.period))
+        who = f"{report.unit.name}({period},完成{_figure(report.percent_complete)}%):"
         problems = _sentence("存在问题", report.problems) or "未报存在问题;"
         told.append(f"{who}{problems}{_sentence('下一步', report.next_steps) or '未报下一步打算;'}")
     if remark:
@@ -239,7 +243,7 @@ def _orders(content: BulletinContent) -> Iterator[Block]:
         [
             [
                 *(str(number), one.title, one.unit.name, one.level_name or _NONE, one.state.label),
-                (_NONE if one.due_on is None else str(one.due_on)) + ("(逾期)" if one.overdue else ""),
+                (_NONE if one.due_on is None else _date(one.due_on)) + ("(逾期)" if one.overdue else ""),
             ]
             for number, one in enumerate(content.orders, 1)
         ],
@@ -258,7 +262,13 @@ def _due_next(content: BulletinContent) -> Iterator[Block]:
         "到期事项",
         ("事项", "报送期", "期限", "份数", "应报单位"),
         [
-            [one.name, one.period, deadline_text(one.due_at, SHANGHAI), str(one.reports), _named(one.units)]
+            [
+                one.name,
+                period_text(parse_period(one.period)),
+                deadline_text(one.due_at, SHANGHAI),
+                str(one.reports),
+                _named(one.units),
+            ]
             for one in content.due_next
         ],
         (26, 18, 27, 9, 46),
