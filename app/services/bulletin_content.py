@@ -152,9 +152,9 @@ def _rules(*, of_battle: bool) -> Query:
 
 def _due(*, of_battle: bool) -> Query:
     """What was owed at an instant and is due between two others."""
-    scope = Obligation.plan_id == bindparam("plan")
+    scope = [Obligation.plan_id == bindparam("plan")]
     if of_battle:
-        scope = or_(Obligation.battle_id == bindparam("battle"), Rule.battle_id == bindparam("battle"))
+        scope.append(or_(Obligation.battle_id == bindparam("battle"), Rule.battle_id == bindparam("battle")))
     owed = (
         select(
             Rule.code,
@@ -167,7 +167,7 @@ def _due(*, of_battle: bool) -> Query:
         .select_from(Obligation)
         .join(Rule, Rule.id == Obligation.rule_id)
         .join(Unit, Unit.id == Obligation.unit_id)
-        .where(scope, func.coalesce(Obligation.filed_at > _AS_OF, literal(value=True)), ~was_waived())
+        .where(*scope, func.coalesce(Obligation.filed_at > _AS_OF, literal(value=True)), ~was_waived())
         .subquery("owed")
     )
     # Of a row each, so that a unit that owes several reports is named once.
