@@ -48,6 +48,7 @@ TAGS: list[dict[str, Any]] = [
         "description": "日历订阅:手机与 Outlook 可以订阅的地址,令牌在地址中,只给出期限。",
     },
     {"name": "materials", "description": "材料:工作信息(每月)与经验典型材料(每年),按篇数计入应报。"},
+    {"name": "bulletins", "description": "简报、通报、总结:按截至时刻的数据生成,修改文字,编号印发,印发后不再改变。"},
     {"name": "anomalies", "description": "原文疑点:错字、矛盾、重复、遗漏、表述不明与名称不一。"},
     {"name": "search", "description": "检索:按名称、别名、拼音、首字母或正文查找以上各类条目。"},
     {"name": "accounts", "description": "账号、授权与 API 密钥(管理员);本人身份。"},

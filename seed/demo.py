@@ -37,6 +37,7 @@ from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
 from app.services.submissions import refuse, take
 from seed.demo_assessment import DemoAssessments, fill_assessments
+from seed.demo_bulletins import fill_bulletins
 from seed.demo_items import fill_items
 from seed.demo_ledger import fill_ledger
 
@@ -74,6 +75,7 @@ class DemoReport:
     waived: int = 0
     scheduled: int = 0
     materials: int = 0
+    bulletins: int = 0
     cases: int = 0
     assessments: DemoAssessments = field(default_factory=DemoAssessments)
     work_items: int = 0
@@ -127,6 +129,8 @@ async def fill_demo(writes: Database, reader: Reader) -> DemoReport:
         report.cases = await fill_ledger(db, reader)
         report.assessments = await fill_assessments(db, reader)
         items = asdict(await fill_items(db, reader))
+        # After the ledger, whose orders they list.
+        report.bulletins = await fill_bulletins(db, reader)
     # Findings are cases too.
     return replace(report, cases=report.cases + items.pop("findings"), **items)
 
@@ -348,6 +352,7 @@ def _said(row: _Owed, chance: random.Random, aims: dict[str, list[_Aim]]) -> dic
         "stage": Stage.COMPLETED if percent >= 100 else Stage.IN_PROGRESS,
         "percent_complete": percent,
         "progress": "演示数据:按计划推进。",
+        "problems": "演示数据:前期手续办理较慢。" if percent < scheduled else None,
         "next_steps": "演示数据:下月继续推进。",
         "observations": [
             {"target": aim.code, "value": round(aim.value * (percent / 100 if aim.grows else 1), 2)}

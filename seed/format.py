@@ -209,7 +209,8 @@ class Schedule(Format):
 
     frequency: Frequency
     obligor: Obligor | None = Field(
-        default=None, description="由谁报: task_reporter 任务的报送单位, lead_unit 牵头单位;不写则不产生应报"
+        default=None,
+        description="由谁报: task_reporter 任务的报送单位, lead_unit 牵头单位, task_force 各仗专班;不写则不产生应报",
     )
     townships: bool = Field(default=False, description="各乡镇是否也各报一份")
     battles: list[int] = Field(
@@ -223,6 +224,7 @@ class Schedule(Format):
     minimum_count: int = Field(default=1, ge=1, le=100, description="每期至少几份")
     due_day: int | None = Field(default=None, ge=1, le=31, description="月内第几日截止")
     due_month_offset: int = Field(default=0, ge=0, le=12, description="截止日所在月比报送期晚几个月")
+    due_days_after: int = Field(default=0, ge=0, le=60, description="报送期末后第几天截止;与上两项只能用其一")
     inclusive: bool = Field(default=True, description="截止日当天是否仍算按时")
     holiday_policy: HolidayPolicy = HolidayPolicy.NONE
     time_zone: Literal["Asia/Shanghai"] = "Asia/Shanghai"
@@ -232,6 +234,11 @@ class Schedule(Format):
     )
     first_period: str | None = Field(default=None, pattern=r"^\d{4}(-\d{2}|-Q[1-4]|-\d{2}-D[123]|-W\d{2})?$")
     last_period: str | None = Field(default=None, pattern=r"^\d{4}(-\d{2}|-Q[1-4]|-\d{2}-D[123]|-W\d{2})?$")
+
+    def stored(self) -> dict[str, Any]:
+        """As rules and their versions keep it; what a schedule does not have leaves earlier ones as they are."""
+        nothing: set[str] = set() if self.due_days_after else {"due_days_after"}
+        return self.model_dump(mode="json", exclude={"effective_from", *nothing})
 
 
 class Rule(Format):

@@ -366,7 +366,6 @@ class _Load:
         units: dict[str, list[Row]] = {}
         for file, rule in self._shared("rules"):
             names = ("code", "name", "locator", "summary", "owed_by", "printed", "interpretation")
-            dumped = rule.model_dump(mode="json", exclude={"schedule": {"effective_from"}})
             rows.append(
                 {
                     **{name: getattr(rule, name) for name in names},
@@ -374,7 +373,7 @@ class _Load:
                     "battle_id": self._battle_of(file, battles),
                     "sort_key": f"{self.source.code}-R{len(rows) + 1:03}",
                     "kind": rule.kind.value,
-                    "schedule": dumped["schedule"],
+                    "schedule": None if rule.schedule is None else rule.schedule.stored(),
                     "parameters": {name: _json_value(value) for name, value in rule.parameters.items()},
                 }
             )
@@ -403,7 +402,7 @@ class _Load:
             if rule.schedule is None:
                 continue
             key = rules[rule.code,]
-            schedule = rule.schedule.model_dump(mode="json", exclude={"effective_from"})
+            schedule = rule.schedule.stored()
             before = newest.get(key)
             if before is not None and before["schedule"] == schedule:
                 continue

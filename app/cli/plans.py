@@ -85,7 +85,7 @@ def demo() -> None:
             f"登记过错 {filled.assessments.faults} 起、评分 {filled.assessments.marks} 次、"
             f"中期考核结果 {filled.assessments.results} 个、"
             f"清单事项 {filled.work_items} 项、补登目标值 {filled.figures} 个、排名 {filled.rankings} 次、"
-            f"巡查 {filled.inspections} 次;{place}\n"
+            f"巡查 {filled.inspections} 次、简报通报 {filled.bulletins} 期;{place}\n"
             f"进度不公开,请带上账号 {looker.name}({looker.code})的密钥查看;只显示这一次:\n"
             f"curl -H 'Authorization: Bearer {issued.key}' 'http://{settings.host}:{settings.port}/api/v1/compliance"
             "?rule=monthly-form&from=2023-04&to=2023-09&group_by=unit'"

@@ -11,6 +11,7 @@ disabled, reporting what is waived.
 from collections.abc import Iterable
 from datetime import date, datetime
 
+from app.domain.bulletins import BulletinAction, BulletinState, allowed_bulletin_steps
 from app.domain.cases import KINDS, CaseAction, CaseKind, CaseState
 from app.domain.cases import allowed as allowed_of_case
 from app.domain.deadlines import Facts
@@ -22,6 +23,7 @@ from app.domain.permissions import (
     may_answer_assessment,
     may_assess,
     may_certify,
+    may_edit_bulletin,
     may_file_material,
     may_give_figure,
     may_grant_extension,
@@ -58,6 +60,7 @@ __all__ = [
     "account_actions",
     "appeal_actions",
     "assessment_actions",
+    "bulletin_actions",
     "calendar_subscription_actions",
     "candidate_actions",
     "case_actions",
@@ -368,3 +371,8 @@ def _can_be_handed_in(owed: Facts, period: Period, now: datetime, today: date) -
 
 def _works(expires_at: datetime | None, revoked_at: datetime | None, now: datetime) -> bool:
     return revoked_at is None and (expires_at is None or now < expires_at)
+
+
+def bulletin_actions(actor: Actor, state: BulletinState, subject: Subject) -> tuple[BulletinAction, ...]:
+    """What can be done with a bulletin of a battle or a plan."""
+    return allowed_bulletin_steps(state) if may_edit_bulletin(actor, subject) else ()

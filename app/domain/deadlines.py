@@ -73,7 +73,8 @@ class DueRule:
     ``due_day`` is a day of the month, 1-31, and ``due_month_offset`` counts months after the last month of the period;
     a day that the month does not have is its last. Without a ``due_day`` a report is due at the end of its period, or
     at the end of the month that many months later. Neither has a meaning for dekads and weeks, which are shorter than
-    what they count, so three dekads would be due on one day.
+    what they count, so three dekads would be due on one day. ``due_days_after`` counts days from the end of the period,
+    of whatever length, and goes with neither.
 
     ``inclusive``: the due day itself is still on time; otherwise it is already late. ``holiday_policy`` moves the due
     day, before ``inclusive`` is looked at. ``time_zone`` says where a day begins. ``remind_days`` are calendar days,
@@ -86,6 +87,7 @@ class DueRule:
     frequency: Frequency
     due_day: int | None = None
     due_month_offset: int = 0
+    due_days_after: int = 0
     inclusive: bool = True
     holiday_policy: HolidayPolicy = HolidayPolicy.NONE
     time_zone: tzinfo
@@ -96,10 +98,14 @@ class DueRule:
             raise ValueError("截止日须为 1 至 31")
         if self.due_month_offset < 0:
             raise ValueError("截止月只能在报送期当月或之后")
+        if self.due_days_after < 0:
+            raise ValueError("截止日只能在报送期末当日或之后")
+        if self.due_days_after and (self.due_day is not None or self.due_month_offset):
+            raise ValueError("截止日按报送期末后几天计的,不能另定截止日或截止月")
         if self.remind_days < 0:
             raise ValueError("提醒天数不能为负")
         if self.frequency in {Frequency.DEKAD, Frequency.WEEK} and (self.due_day is not None or self.due_month_offset):
-            raise ValueError(f"按{self.frequency.label}报送的,截止日为期末,不能另定截止日或截止月")
+            raise ValueError(f"按{self.frequency.label}报送的,截止日按期末或期末后几天计,不能另定截止日或截止月")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +263,7 @@ def _outcome(verdict: Verdict, facts: Facts, as_of: datetime, zone: tzinfo) -> s
 
 def _due_day(rule: DueRule, period: Period) -> tuple[date, bool]:
     """The due day after the holiday policy, and whether it is provisional."""
-    day = period.end
+    day = period.end + rule.due_days_after * _DAY
     if rule.due_day is not None or rule.due_month_offset:
         year, month = divmod(12 * day.year + day.month - 1 + rule.due_month_offset, 12)
         if year > MAX_YEAR:

@@ -149,6 +149,7 @@ class Obligor(Labelled):
 
     TASK_REPORTER = "task_reporter", "任务的报送单位,一任务一份"
     LEAD_UNIT = "lead_unit", "牵头单位,一单位一份"
+    TASK_FORCE = "task_force", "专班(由其办公室所在单位),一仗一份"
 
 
 class HolidayPolicy(Labelled):

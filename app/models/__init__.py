@@ -6,6 +6,7 @@ from app.models.assessment import Appeal, Assessment, AssessmentScheme, Mark, Re
 from app.models.audit import AuditEntry, AuditHead
 from app.models.base import Base
 from app.models.battle import Battle, TaskForce, TaskForceHead, TaskForceMember
+from app.models.bulletin import Bulletin
 from app.models.calendar_subscription import CalendarSubscription
 from app.models.case import Case, CaseEvidence, CaseStep, RaisedCaseReminder
 from app.models.event import Event, OutboxEvent, RaisedReminder, ReminderProgress
@@ -39,6 +40,7 @@ __all__ = [
     "AuditHead",
     "Base",
     "Battle",
+    "Bulletin",
     "CalendarSubscription",
     "Case",
     "CaseEvidence",

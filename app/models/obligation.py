@@ -40,7 +40,10 @@ class Obligation(Base):
     __tablename__ = "obligations"
     __table_args__ = (
         PrimaryKeyConstraint("unit_id", "id"),
-        UniqueConstraint("unit_id", "rule_id", "period", "task_id", postgresql_nulls_not_distinct=True),
+        UniqueConstraint(
+            *("unit_id", "rule_id", "period", "task_id", "battle_id"),
+            postgresql_nulls_not_distinct=True,
+        ),
         ForeignKeyConstraint(["battle_id", "plan_id"], ["battles.id", "battles.plan_id"], ondelete="CASCADE"),
         Index(None, "plan_id", "rule_id", "period_start", "unit_id"),
         Index(None, "rule_id", "period_start"),

@@ -41,6 +41,7 @@ class ScheduleRead(Read):
     minimum_count: int = Field(description="每期至少几份", examples=[1])
     due_day: int | None = Field(description="月内第几日截止;null 为报送期末", examples=[20])
     due_month_offset: int = Field(description="截止日所在月比报送期晚几个月", examples=[0])
+    due_days_after: int = Field(default=0, description="报送期末后第几天截止;0 为按上两项", examples=[3])
     inclusive: bool = Field(description="截止日当天是否仍算按时")
     holiday_policy: HolidayPolicy
     time_zone: str = Field(description="时区", examples=["Asia/Shanghai"])

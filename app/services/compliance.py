@@ -4,6 +4,7 @@ The present is read from ``compliance_counts``, whose rows are as many as units 
 were; a past instant is computed from the obligations of the periods asked for.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache, partial
@@ -27,7 +28,7 @@ from app.services.deadlines import RuleInForce, ambiguous_rule, parsed_period, r
 from app.services.reader import Reader
 from app.services.visible_rows import seen_conditions, seen_filter, whole_of
 
-__all__ = ["measure_compliance"]
+__all__ = ["compliance_of", "measure_compliance"]
 
 _AS_OF = bindparam("as_of", type_=DateTime(timezone=True))
 _COUNTED = ("expected", "waived", "on_time", "late", "overdue", "missed", "not_due")
@@ -164,6 +165,17 @@ async def measure_compliance(
         AmbiguousError: several plans have the rule with different frequencies, and ``plan`` was not given.
     """
     seen = seen_filter(_visibility(query, caller))
+    return render(await compliance_of(reader, query, seen, now=now), known, moving={"as_of"})
+
+
+async def compliance_of(
+    reader: Reader, query: ComplianceQuery, seen: Mapping[str, Mapping[str, Any]], *, now: datetime
+) -> ComplianceRead:
+    """The figures of the rows that the filter ``seen`` lets through; of all, where it is empty.
+
+    Raises:
+        AppError: as for :func:`measure_compliance`, but for what may be seen.
+    """
     rules = await rules_in_force(reader, query.rule, query.plan)
     first, last = _range(rules, query)
     as_of = query.as_of or now
@@ -185,7 +197,7 @@ async def measure_compliance(
     total = _row("all", "合计", {name: sum(getattr(row, name) for row in rows) for name in _COUNTED})
     by, descending = query.sort.removeprefix("-"), query.sort.startswith("-")
     rows.sort(key=lambda row: (_sort_value(row, by), row.key), reverse=descending)
-    answer = ComplianceRead(
+    return ComplianceRead(
         rule=query.rule,
         as_of=as_of,
         group_by=query.group_by,
@@ -193,7 +205,6 @@ async def measure_compliance(
         total=total,
         explanation=_explain(rules[-1].name, first, last, total),
     )
-    return render(answer, known, moving={"as_of"})
 
 
 def _visibility(query: ComplianceQuery, caller: Caller) -> Visibility:

@@ -14,7 +14,7 @@ from app.domain.owing import reporters
 from app.domain.periods import Period, parse_period, periods_between
 from app.domain.plan import AssignmentRole, Frequency, HolidayPolicy, Obligor, UnitKind
 from app.domain.workdays import calendar_version
-from app.models import Assignment, Battle, Clause, Plan, Rule, RuleVersion, Task, Unit
+from app.models import Assignment, Battle, Clause, Plan, Rule, RuleVersion, Task, TaskForce, Unit
 
 __all__ = ["brackets_of_tasks", "due_rule", "expand_obligations"]
 
@@ -24,6 +24,15 @@ class _Reporter:
     """A unit that owes reports on a task."""
 
     task: int
+    battle: int
+    ordinal: int
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Force:
+    """The task force of a battle, with the unit that houses its office."""
+
     battle: int
     ordinal: int
     unit: int
@@ -40,23 +49,23 @@ _UPSERT = text("""
          AS owed (u, b, t, p, s, d, l, v, x)
     -- Only a rule that has never asked for anything asks for what is past.
     WHERE d > :now OR NOT EXISTS (SELECT FROM obligations WHERE rule_id = :rule)
-    ON CONFLICT (unit_id, rule_id, period, task_id) DO UPDATE
-    SET battle_id = excluded.battle_id, due_at = excluded.due_at, lock_at = excluded.lock_at,
+    ON CONFLICT (unit_id, rule_id, period, task_id, battle_id) DO UPDATE
+    SET due_at = excluded.due_at, lock_at = excluded.lock_at,
         effective_due_at = CASE WHEN o.effective_due_at = o.due_at THEN excluded.due_at ELSE o.effective_due_at END,
         rule_version = excluded.rule_version, calendar_version = excluded.calendar_version,
         provisional = excluded.provisional
     WHERE o.due_at > :now AND o.filed_at IS NULL
-      AND (o.due_at, o.lock_at, o.rule_version, o.provisional, o.battle_id)
-          IS DISTINCT FROM (excluded.due_at, excluded.lock_at, excluded.rule_version, excluded.provisional,
-                            excluded.battle_id)
+      AND (o.due_at, o.lock_at, o.rule_version, o.provisional)
+          IS DISTINCT FROM (excluded.due_at, excluded.lock_at, excluded.rule_version, excluded.provisional)
 """)
 _PRUNE = text("""
     DELETE FROM obligations o
     WHERE o.rule_id = :rule AND o.due_at > :now AND o.submitted_at IS NULL AND o.waived_at IS NULL
       AND NOT EXISTS (
-          SELECT FROM unnest(CAST(:units AS bigint[]), CAST(:tasks AS bigint[]), CAST(:periods AS text[]))
-                      AS owed (u, t, p)
-          WHERE owed.u = o.unit_id AND owed.p = o.period AND owed.t IS NOT DISTINCT FROM o.task_id)
+          SELECT FROM unnest(CAST(:units AS bigint[]), CAST(:battles AS bigint[]), CAST(:tasks AS bigint[]),
+                             CAST(:periods AS text[])) AS owed (u, b, t, p)
+          WHERE owed.u = o.unit_id AND owed.p = o.period AND owed.t IS NOT DISTINCT FROM o.task_id
+            AND owed.b IS NOT DISTINCT FROM o.battle_id)
 """)
 
 
@@ -66,6 +75,8 @@ def due_rule(schedule: dict[str, Any]) -> DueRule:
         frequency=Frequency(schedule["frequency"]),
         due_day=schedule["due_day"],
         due_month_offset=schedule["due_month_offset"],
+        # Schedules that were stored before there was such a thing have none.
+        due_days_after=schedule.get("due_days_after", 0),
         inclusive=schedule["inclusive"],
         holiday_policy=HolidayPolicy(schedule["holiday_policy"]),
         time_zone=ZoneInfo(schedule["time_zone"]),
@@ -103,11 +114,12 @@ async def expand_obligations(connection: AsyncConnection, plan: int, *, now: dat
         versions.setdefault(row.id, []).append(row)
     reporting = await _reporters(connection, plan)
     townships = await _townships(connection, plan)
+    forces = await _task_forces(connection, plan)
     changed = 0
     for rule, history in versions.items():
         if all(row.schedule["obligor"] is None for row in history):
             continue
-        owed = {row.version: _owed(row.schedule, row.ordinal, reporting, townships) for row in history}
+        owed = {row.version: _owed(row.schedule, row.ordinal, reporting, townships, forces) for row in history}
         rows = [
             (unit, battle, task, period, version, due_of(due_rule(schedule), period))
             for period, version, schedule in _periods(history)
@@ -117,6 +129,7 @@ async def expand_obligations(connection: AsyncConnection, plan: int, *, now: dat
             "rule": rule,
             "now": now,
             "units": [unit for unit, *_ in rows],
+            "battles": [battle for _, battle, *_ in rows],
             "tasks": [task for _, _, task, *_ in rows],
             "periods": [period.code for *_, period, _, _ in rows],
         }
@@ -126,7 +139,6 @@ async def expand_obligations(connection: AsyncConnection, plan: int, *, now: dat
                 **values,
                 "plan": plan,
                 "calendar": calendar_version(),
-                "battles": [battle for _, battle, *_ in rows],
                 "starts": [period.start for *_, period, _, _ in rows],
                 "due": [due.due_at for *_, due in rows],
                 "lock": [due.lock_at for *_, due in rows],
@@ -153,6 +165,17 @@ async def _reporters(connection: AsyncConnection, plan: int) -> list[_Reporter]:
     ]
 
 
+async def _task_forces(connection: AsyncConnection, plan: int) -> list[_Force]:
+    """The task forces of the plan, one a battle, each with the unit that houses its office."""
+    found = await connection.execute(
+        select(Battle.id, Battle.ordinal, TaskForce.office_unit_id)
+        .join(TaskForce, TaskForce.battle_id == Battle.id)
+        .where(Battle.plan_id == plan)
+        .order_by(Battle.ordinal)
+    )
+    return [_Force(battle, ordinal, unit) for battle, ordinal, unit in found]
+
+
 async def _townships(connection: AsyncConnection, plan: int) -> list[int]:
     result = await connection.execute(
         select(Unit.id)
@@ -164,17 +187,28 @@ async def _townships(connection: AsyncConnection, plan: int) -> list[int]:
 
 
 def _owed(
-    schedule: dict[str, Any], ordinal: int | None, reporting: Iterable[_Reporter], townships: list[int]
+    schedule: dict[str, Any],
+    ordinal: int | None,
+    reporting: Iterable[_Reporter],
+    townships: list[int],
+    forces: Iterable[_Force],
 ) -> list[tuple[int, int | None, int | None]]:
     """Unit, battle and task of each report that one period expects; ``ordinal`` is the battle of the rule, if any."""
     if schedule["obligor"] is None:
         return []
     ordinals = set(schedule["battles"]) or ({ordinal} if ordinal is not None else None)
     scope = [item for item in reporting if ordinals is None or item.ordinal in ordinals]
-    if Obligor(schedule["obligor"]) is Obligor.TASK_REPORTER:
-        owed: list[tuple[int, int | None, int | None]] = [(item.unit, item.battle, item.task) for item in scope]
-    else:
-        owed = [(unit, None, None) for unit in dict.fromkeys(item.unit for item in scope)]
+    owed: list[tuple[int, int | None, int | None]]
+    match Obligor(schedule["obligor"]):
+        case Obligor.TASK_REPORTER:
+            owed = [(item.unit, item.battle, item.task) for item in scope]
+        case Obligor.LEAD_UNIT:
+            owed = [(unit, None, None) for unit in dict.fromkeys(item.unit for item in scope)]
+        case Obligor.TASK_FORCE:
+            # One unit may house the offices of several: each owes its own.
+            owed = [
+                (force.unit, force.battle, None) for force in forces if ordinals is None or force.ordinal in ordinals
+            ]
     return owed + [(unit, None, None) for unit in (townships if schedule["townships"] else [])]
 
 

@@ -29,7 +29,7 @@ from app.schemas.base import AsOfQuery
 from app.schemas.progress import ProgressPoint, RollUpRead, TaskProgressRead
 from app.schemas.task import UnitRef
 from app.services.caller import Caller, forbidden
-from app.services.reader import Reader
+from app.services.reader import Reader, key_of
 from app.services.standing import (
     at_instant,
     light_by,
@@ -43,7 +43,14 @@ from app.services.standing import (
 )
 from app.services.tasks import task_key
 
-__all__ = ["demand_whole", "get_task_progress", "roll_up_battle", "roll_up_plan"]
+__all__ = [
+    "battles_rolled_up",
+    "demand_whole",
+    "get_task_progress",
+    "roll_up_battle",
+    "roll_up_plan",
+    "rolled_up",
+]
 
 _POINTS = schedule_points(
     Submission.task_id,
@@ -96,7 +103,7 @@ _SERIES = Query(
 )
 
 
-def _roll_up(model: Any, owner: Any, target_owner: Any) -> Query:
+def _roll_up(model: Any, owner: Any, target_owner: Any, condition: Any) -> Query:
     standing = standing_of_task().lateral("standing")
     light_shown = light_by(standing)
 
@@ -133,12 +140,14 @@ def _roll_up(model: Any, owner: Any, target_owner: Any) -> Query:
         .select_from(model)
         .join(figures, literal(True))
         .join(targets, literal(True))
-        .where(model.code == bindparam("code"))
+        .where(condition)
+        .order_by(model.sort_key)
     )
 
 
-_OF_BATTLE = _roll_up(Battle, Task.battle_id, Target.battle_id)
-_OF_PLAN = _roll_up(Plan, Task.plan_id, Target.plan_id)
+_OF_BATTLE = _roll_up(Battle, Task.battle_id, Target.battle_id, Battle.code == bindparam("code"))
+_OF_BATTLES = _roll_up(Battle, Task.battle_id, Target.battle_id, Battle.plan_id == key_of(Plan, "code"))
+_OF_PLAN = _roll_up(Plan, Task.plan_id, Target.plan_id, Plan.code == bindparam("code"))
 
 
 async def get_task_progress(
@@ -190,7 +199,7 @@ async def roll_up_battle(
         ForbiddenError: the caller does not see the whole battle.
     """
     demand_whole(caller, Subject(plan_of(code), code))
-    return await _rolled_up(reader, _OF_BATTLE, code, known, as_of=query.as_of or now, missing=f"没有仗 {code}")
+    return _rendered(await rolled_up(reader, plan_of(code), code, as_of=query.as_of or now), known)
 
 
 async def roll_up_plan(
@@ -203,7 +212,7 @@ async def roll_up_plan(
         ForbiddenError: the caller does not see the whole plan.
     """
     demand_whole(caller, Subject(code))
-    return await _rolled_up(reader, _OF_PLAN, code, known, as_of=query.as_of or now, missing=f"没有总体方案 {code}")
+    return _rendered(await rolled_up(reader, code, None, as_of=query.as_of or now), known)
 
 
 def demand_whole(caller: Caller, whole: Subject) -> None:
@@ -216,13 +225,31 @@ def demand_whole(caller: Caller, whole: Subject) -> None:
         raise forbidden(caller.actor, Capability.READ_PROGRESS, "跨单位的汇总")
 
 
-async def _rolled_up(
-    reader: Reader, statement: Query, code: str, known: Known, *, as_of: datetime, missing: str
-) -> Rendered:
-    asked = at_instant(as_of)
-    row = await reader.pool.fetch_row(statement, code=code, **asked)
+async def rolled_up(reader: Reader, plan: str, battle: str | None, *, as_of: datetime) -> RollUpRead:
+    """How far a battle, or else the plan, was at ``as_of``, of the rows that ``reader`` sees.
+
+    Raises:
+        NotFoundError: there is none of this code.
+    """
+    statement, code = (_OF_PLAN, plan) if battle is None else (_OF_BATTLE, battle)
+    row = await reader.pool.fetch_row(statement, code=code, **at_instant(as_of))
     if row is None:
-        raise NotFoundError(missing)
+        raise NotFoundError(f"没有总体方案 {code}" if battle is None else f"没有仗 {code}")
+    return _roll_up_read(row, as_of)
+
+
+async def battles_rolled_up(reader: Reader, plan: str, *, as_of: datetime) -> list[RollUpRead]:
+    """How far each battle of a plan was at ``as_of``, in their order."""
+    rows = await reader.pool.fetch(_OF_BATTLES, code=plan, **at_instant(as_of))
+    return [_roll_up_read(row, as_of) for row in rows]
+
+
+def _rendered(answer: RollUpRead, known: Known) -> Rendered:
+    return render(answer, known, moving={"as_of"})
+
+
+def _roll_up_read(row: Any, as_of: datetime) -> RollUpRead:
+    day = at_instant(as_of)["day"]
     completed = row[f"stage_{Stage.COMPLETED.value}"]
     share = Decimal(100 * completed) / row["tasks"] if row["tasks"] else None
     answer = RollUpRead(
@@ -233,14 +260,13 @@ async def _rolled_up(
         stages={stage: row[f"stage_{stage.value}"] for stage in Stage},
         lights={one: row[f"light_{one.value}"] for one in Light},
         completion_rate=None if share is None else share.quantize(Decimal("0.01"), ROUND_HALF_UP),
-        scheduled=schedule_progress(row["year"], asked["day"]),
+        scheduled=schedule_progress(row["year"], day),
         mean_deviation=row["mean_deviation"],
         targets=row["targets"],
         targets_reached=row["targets_reached"],
         explanation="",
     )
-    explained = answer.model_copy(update={"explanation": _explain(answer, asked["day"])})
-    return render(explained, known, moving={"as_of"})
+    return answer.model_copy(update={"explanation": _explain(answer, day)})
 
 
 def _explain(answer: RollUpRead, day: date) -> str:

@@ -38,6 +38,7 @@ __all__ = [
     "at_instant",
     "light_by",
     "light_of_task",
+    "newest_reports",
     "points_in",
     "reached_by",
     "reports_of_task",
@@ -123,8 +124,8 @@ class _At:
 _GIVEN = _At()
 
 
-def _newest(at: _At = _GIVEN) -> Any:
-    """The newest certified report of each reporting unit of the task of the query around it."""
+def newest_reports(*columns: Any, at: _At = _GIVEN) -> Any:
+    """The newest certified report of each reporting unit of the task of the query around it, with further columns."""
     return (
         select(
             Submission.task_id,
@@ -134,6 +135,7 @@ def _newest(at: _At = _GIVEN) -> Any:
             Plan.behind_points,
             SubmissionRevision.stage,
             SubmissionRevision.percent_complete,
+            *columns,
         )
         .select_from(Submission)
         .join(
@@ -195,7 +197,7 @@ def standing_of_task(at: Any = None) -> Any:
     ``day``, as of which it stands in place of the parameters.
     """
     when = _GIVEN if at is None else _At(at.c.instant, at.c.day, (at,))
-    newest = _newest(when)
+    newest = newest_reports(at=when)
     standing = select(
         _stage(newest).label("stage"),
         func.avg(newest.c.percent_complete).label("percent"),
@@ -208,7 +210,7 @@ def standing_of_task(at: Any = None) -> Any:
 
 def reports_of_task() -> Any:
     """Each reporting unit of the task of the query around it, its newest certified per cent, and its deviation."""
-    newest = _newest()
+    newest = newest_reports()
     return select(
         newest.c.unit_id,
         newest.c.percent_complete.label("percent"),
@@ -230,7 +232,7 @@ def light_by(standing: Any) -> Any:
 
 def stage_of_task() -> Any:
     """The stage of the task of the query around it."""
-    newest = _newest()
+    newest = newest_reports()
     return select(_stage(newest)).select_from(newest).scalar_subquery()
 
 
@@ -259,7 +261,7 @@ def _figures() -> Any:
     )
 
 
-def standing_of_targets() -> Any:
+def standing_of_targets(*columns: Any) -> Any:
     """Every target that has a value, with the year's figure as it stands; null without a certified one.
 
     What is measured period by period adds up to the year's figure; of what is cumulative, or of a point in time, it is
@@ -281,6 +283,7 @@ def standing_of_targets() -> Any:
             Target.value_max,
             Indicator.direction,
             case((Indicator.accumulation == Accumulation.PERIOD.value, total), else_=newest).label("figure"),
+            *columns,
         )
         .join(Indicator, Indicator.id == Target.indicator_id)
         .where(Target.operator.is_not(None), _in_force())

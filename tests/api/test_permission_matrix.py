@@ -23,6 +23,7 @@ from app.domain.permissions import (
     may_answer_assessment,
     may_assess,
     may_certify,
+    may_edit_bulletin,
     may_file_material,
     may_give_figure,
     may_grant_extension,
@@ -35,6 +36,7 @@ from app.domain.permissions import (
     may_manage_webhooks,
     may_manage_work_item,
     may_read_audit,
+    may_read_bulletin,
     may_read_plan,
     may_read_progress,
     may_read_self,
@@ -101,12 +103,14 @@ class Hall:
     items: dict[str, str]
     rankings: dict[str, str]
     inspections: dict[str, str]
+    bulletin: str
 
     async def ask(self, who: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = (
             {"If-Match": '"stale"'}
             if method in {"PATCH", "PUT"}
             or "/cases/" in path
+            or "/bulletins/" in path
             or path.endswith(("/submit", "/certify", "/return", "/correct"))
             else {}
         )
@@ -188,11 +192,15 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                 rankings[unit] = made.json()["id"]
                 made = await client.post("/api/v1/inspections", json=inspection_of(unit), headers=everything)
                 inspections[unit] = made.json()["id"]
+            wanted = {"plan": PLAN, "battle": BATTLE, "kind": "monthly_circular", "period": "2023-05"}
+            drawn = await client.post("/api/v1/bulletins", json=wanted, headers=everything)
+            assert drawn.status_code == 201, drawn.text
             yield Hall(
                 *(client, keys, ids, drafts, account, key.json()["key_id"], hooked.json()["id"], subscriptions),
                 cases,
                 await assessed(client, everything),
                 *(items, rankings, inspections),
+                drawn.json()["id"],
             )
 
 
@@ -257,6 +265,7 @@ def at(path: str) -> Callable[[Hall, str], str]:
         item=hall.items[unit],
         ranking=hall.rankings[unit],
         inspection=hall.inspections[unit],
+        bulletin=hall.bulletin,
     )
 
 
@@ -335,6 +344,24 @@ def granted(**more: Any) -> Body:
 def of_another(path: str, body: Any = None) -> Row:
     """A webhook is there for the account that made it, and for nobody else."""
     return Row(at(f"/api/v1/webhooks/{{webhook}}{path}"), lambda _, __: False, lambda _, __: body, refused=404)
+
+
+def edits_bulletin(actor: Actor, _: str) -> bool:
+    return may_edit_bulletin(actor, Subject(PLAN, BATTLE))
+
+
+def of_bulletin(part: str) -> Row:
+    """A draft of the battle: there for whoever may edit it, and for auditors."""
+    draft = Subject(PLAN, BATTLE, draft=True)
+    return Row(
+        at(f"/api/v1/bulletins/{{bulletin}}{part}"),
+        lambda actor, _: may_read_bulletin(actor, draft, public=False),
+        refused=404,
+    )
+
+
+def bulletin_step(name: str, body: Any) -> Row:
+    return Row(at(f"/api/v1/bulletins/{{bulletin}}{name}"), edits_bulletin, lambda _, __: body)
 
 
 def case_step(name: str, body: Any, rule: Callable[[Actor, Subject], bool]) -> Row:
@@ -632,6 +659,25 @@ ROWS: dict[str, Row] = {
         lambda _, __: {"score": 90},
         refused=404,
     ),
+    "list_bulletins": Row(at("/api/v1/bulletins"), takes_part),
+    "create_bulletin": Row(
+        at("/api/v1/bulletins"),
+        edits_bulletin,
+        lambda _, __: {"plan": PLAN, "battle": BATTLE, "kind": "monthly_circular", "period": AHEAD},
+    ),
+    "preview_bulletin": Row(
+        at(f"/api/v1/bulletins/preview?plan={PLAN}&battle={BATTLE}&kind=monthly_circular&period={AHEAD}"),
+        edits_bulletin,
+    ),
+    "get_bulletin": of_bulletin(""),
+    "get_bulletin_markdown": of_bulletin("/markdown"),
+    "get_bulletin_document": of_bulletin("/document"),
+    "get_bulletin_difference": of_bulletin("/difference"),
+    "verify_bulletin": of_bulletin("/verification"),
+    "patch_bulletin": bulletin_step("", {"title": "乙"}),
+    "regenerate_bulletin": bulletin_step("/regenerate", {}),
+    "issue_bulletin": bulletin_step("/issue", {}),
+    "discard_bulletin": bulletin_step("/discard", {"reason": "重编"}),
 }
 DOCUMENT = create_app(Settings(database_url="postgresql://unused")).openapi()
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -312,6 +312,21 @@ async def inspection_change(house: House) -> Asked:
     return Asked({"score": 90}, id=made["id"])
 
 
+# Each is of a dekad of its own.
+DEKADS = (f"2023-{month:02}-D{dekad}" for month in range(1, 13) for dekad in (1, 2, 3))
+
+
+async def bulletin(_: House) -> Asked:
+    return Asked({"plan": "431228-2023", "kind": "dekad_brief", "period": next(DEKADS)})
+
+
+def of_bulletin(body: Any) -> Row:
+    async def row(house: House) -> Asked:
+        return Asked(body, id=(await house.made("create_bulletin", await bulletin(house)))["id"])
+
+    return row
+
+
 ROWS: dict[str, Row] = {
     "create_submission": report,
     "create_submissions": batch,
@@ -367,6 +382,11 @@ ROWS: dict[str, Row] = {
     "correct_ranking": ranking_correction,
     "record_inspection": inspection,
     "patch_inspection": inspection_change,
+    "create_bulletin": bulletin,
+    "patch_bulletin": of_bulletin({"title": "丙"}),
+    "regenerate_bulletin": of_bulletin({}),
+    "issue_bulletin": of_bulletin({}),
+    "discard_bulletin": of_bulletin({"reason": "重编"}),
 }
 
 

@@ -38,6 +38,7 @@ MEANT_BUT_NOT_TRUE = {
     *("range_has_max", "range_order", "unknown_team", "outside_period", "before_inspection"),
     *("decimal_max_digits", "decimal_max_places", "decimal_whole_digits"),
     *("inconsistent_scheme", "lies_ahead", "nothing_to_assess"),
+    *("wrong_instant", "wrong_number", "not_lagging"),
 }
 # An instant of another year than those a calendar can have; date-time of the document has no bounds.
 INSTANTS = {"as_of", "due_at", "at", "expires_at", "from", "to", "answer_due_at", "judged_as_of"}

@@ -265,6 +265,13 @@ async def hall(clone: Clone) -> AsyncGenerator[Hall]:
                     "/appeals/{id}": (found[OTHER]["appeal"],),
                     "/faults/{id}": (found[OWN]["fault"],),
                 }
+                wanted = {"plan": PLAN, "battle": BATTLE, "kind": "monthly_circular", "period": "2023-05"}
+                months = ("2023-01", "2023-02", "2023-03", "2023-04")
+                drawn = [await made("/bulletins", {**wanted, "period": month}, "id") for month in months]
+                await made(f"/bulletins/{drawn[0]}/issue", {}, "id")
+                named["/bulletins/{id}"] = (drawn[0], drawn[1])
+                named["PATCH /bulletins/{id}"] = named["POST /bulletins/{id}/regenerate"] = (drawn[1],)
+                named["POST /bulletins/{id}/issue"], named["POST /bulletins/{id}/discard"] = (drawn[2],), (drawn[3],)
                 yield Hall(address, keys, named, form_task)
 
 

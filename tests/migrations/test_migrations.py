@@ -18,6 +18,7 @@ import migrations
 from app.db import create_engine
 from app.domain.assessment import Aspect, FaultKind, Grade
 from app.domain.audit import AuditAction
+from app.domain.bulletins import BulletinKind, BulletinState
 from app.domain.cases import CaseAction, CaseKind, CaseReminder, CaseState
 from app.domain.deadlines import WaiverKind
 from app.domain.events import DeliveryState, EventType, PauseReason, Reminder, WebhookState
@@ -47,6 +48,8 @@ from tests.conftest import Clone
 Strings = list[tuple[str, ...]]
 
 CODES: dict[tuple[str, str], type[StrEnum]] = {
+    ("bulletins", "kind"): BulletinKind,
+    ("bulletins", "state"): BulletinState,
     ("account_grants", "role"): Role,
     ("anomalies", "kind"): AnomalyKind,
     ("audit_entries", "action"): AuditAction,

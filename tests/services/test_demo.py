@@ -96,6 +96,18 @@ async def test_the_demonstration_is_the_same_every_time(clone: Clone) -> None:
     assert await seen() == await seen()
 
 
+async def test_the_demonstration_has_bulletins_on_time_late_and_as_a_draft(clone: Clone) -> None:
+    async with filled(clone) as (client, report, _):
+        page = (await client.get("/api/v1/bulletins", params={"limit": "500"})).json()["items"]
+        assert len(page) == report.bulletins == 7
+        assert {item["kind"] for item in page} == {"dekad_brief", "monthly_circular", "quarterly_summary"}
+        assert [item["number"] for item in page if item["battle"] == "431228-2023-6"] == [1, 2, 3, 4, None]
+        assert {item["filed"] for item in page if item["state"] == "issued"} == {1}
+        query = {"rule": "livelihood-monthly-circular", "as_of": "2023-10-01T00:00:00+08:00"}
+        owed = (await client.get("/api/v1/obligations", params=query)).json()["items"]
+        assert [item["status"] for item in owed[:6]] == ["missed", "on_time", "late", "on_time", "on_time", "due_soon"]
+
+
 async def test_the_demonstration_has_a_ledger_of_all_kinds_and_orders_on_what_lags(clone: Clone) -> None:
     async with filled(clone) as (client, report, _):
         cases = (await client.get("/api/v1/cases?limit=500")).json()["items"]

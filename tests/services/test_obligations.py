@@ -150,14 +150,69 @@ async def changed(
 # What the real plan expects ------------------------------------------------------------------------------------------
 
 
-async def test_the_real_plan_expects_612_reports(engine: AsyncEngine) -> None:
+async def test_the_real_plan_expects_819_reports(engine: AsyncEngine) -> None:
     forms = await expected(engine, REAL)
     items = await expected(engine, REAL, "work-bulletin-item")
     cases = await expected(engine, REAL, "experience-case")
     assert (len(forms), len(items), len(cases)) == (252, 324, 36)
+    # Of five task forces 27 briefs, nine circulars and three summaries each; of the sixth nine and three.
+    rules = ("dekad-brief", "monthly-circular", "quarterly-summary")
+    of_six = ("livelihood-monthly-circular", "livelihood-quarterly-summary")
+    assert [len(await expected(engine, REAL, rule)) for rule in (*rules, *of_six)] == [135, 45, 15, 9, 3]
     async with engine.connect() as connection:
-        assert await connection.scalar(text("SELECT count(*) FROM obligations")) == 612
+        assert await connection.scalar(text("SELECT count(*) FROM obligations")) == 819
     await assert_counted(engine)
+
+
+@pytest.mark.parametrize(
+    ("rule", "period", "due_on", "lock_on"),
+    [
+        ("dekad-brief", "2023-04-D1", "2023-04-13", "2023-04-23"),
+        ("dekad-brief", "2023-04-D3", "2023-05-03", "2023-05-13"),
+        ("monthly-circular", "2023-12", "2024-01-05", "2024-02-05"),
+        ("quarterly-summary", "2023-Q2", "2023-07-10", "2023-10-10"),
+        ("livelihood-monthly-circular", "2023-08", "2023-09-05", "2023-10-05"),
+    ],
+)
+async def test_task_forces_owe_their_bulletins_through_their_offices(
+    engine: AsyncEngine, rule: str, period: str, due_on: str, lock_on: str
+) -> None:
+    rows = {unit: row for (unit, of, _), row in (await expected(engine, REAL, rule)).items() if of == period}
+    offices = ["fgj", "kgxj", "yhb", "czj", "yjj"] if not rule.startswith("livelihood") else ["zfb"]
+    async with engine.connect() as connection:
+        found = await connection.execute(
+            text(
+                "SELECT b.id, u.code FROM task_forces f JOIN battles b ON b.id = f.battle_id "
+                "JOIN units u ON u.id = f.office_unit_id"
+            )
+        )
+        of_battle = {row.id: row.code for row in found}
+    assert len(rows) == len(offices)
+    assert all(of_battle[row["battle_id"]] == unit and row["task_id"] is None for unit, row in rows.items())
+    assert {(row["due_at"], row["lock_at"]) for row in rows.values()} == {(due(due_on), due(lock_on))}
+
+
+async def test_two_task_forces_with_one_office_owe_one_each(engine: AsyncEngine, tmp_path: Path) -> None:
+    await loaded(engine, tmp_path, monthly(obligor="task_force"))
+    statement = text(
+        "SELECT u.code, count(*), count(DISTINCT o.battle_id) FROM obligations o JOIN units u ON u.id = o.unit_id "
+        "JOIN plans p ON p.id = o.plan_id WHERE p.code = :plan GROUP BY u.code"
+    )
+    async with engine.begin() as connection:
+        before = [tuple(row) for row in await connection.execute(statement, {"plan": CODE})]
+        await connection.execute(
+            text(
+                "WITH ours AS (SELECT f.id, f.office_unit_id FROM task_forces f JOIN battles b ON b.id = f.battle_id "
+                "JOIN plans p ON p.id = b.plan_id WHERE p.code = :plan) UPDATE task_forces "
+                "SET office_unit_id = (SELECT min(office_unit_id) FROM ours) WHERE id IN (SELECT id FROM ours)"
+            ),
+            {"plan": CODE},
+        )
+        plan = await connection.scalar(text("SELECT id FROM plans WHERE code = :code"), {"code": CODE})
+        await obligations.expand_obligations(connection, plan, now=BEFORE)
+        after = [tuple(row) for row in await connection.execute(statement, {"plan": CODE})]
+    assert sum(number for _, number, _ in before) == 20
+    assert [(number, battles) for _, number, battles in after] == [(20, 2)]
 
 
 async def test_the_monthly_form_is_owed_28_times_a_month_by_the_leads_of_battle_6(engine: AsyncEngine) -> None:
@@ -507,7 +562,7 @@ async def test_the_counts_follow_insert_in_bulk_and_the_deletion_of_a_plan(engin
     assert await execute(engine, "DELETE FROM plans WHERE code = :code", code=CODE) == 1
     await assert_counted(engine)
     async with engine.connect() as connection:
-        assert await connection.scalar(text("SELECT sum(expected) FROM compliance_counts")) == 612
+        assert await connection.scalar(text("SELECT sum(expected) FROM compliance_counts")) == 819
 
 
 async def test_a_transaction_rolled_back_leaves_no_count(engine: AsyncEngine) -> None:

@@ -540,6 +540,10 @@ async def test_what_was_never_certified_goes_with_its_figures(world: World) -> N
 # The role of the service ----------------------------------------------------------------------------------------------
 
 READ = ("SELECT",)
+BULLETIN_WRITES = (
+    *("as_of", "content", "content_hash", "discard_reason", "discarded_at", "document_hash", "filed", "issued_at"),
+    *("issued_by", "number", "parts", "state", "title", "updated_at"),
+)
 RIGHTS: dict[str, tuple[str, ...]] = {
     "account_grants": ("DELETE", "INSERT", "SELECT"),
     "accounts": ("INSERT", "SELECT", "UPDATE"),
@@ -587,6 +591,11 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "waivers": ("INSERT", "SELECT"),
     "webhook_deliveries": ("DELETE", "INSERT", "SELECT", "UPDATE"),
     "webhooks": ("DELETE", "INSERT", "SELECT", "UPDATE"),
+    "bulletins": (
+        "INSERT",
+        "SELECT",
+        f"UPDATE ({', '.join(BULLETIN_WRITES)})",
+    ),
     "cases": ("INSERT", "SELECT", "UPDATE"),
     "case_steps": ("INSERT", "SELECT"),
     "case_evidence": ("INSERT", "SELECT"),

@@ -166,13 +166,33 @@ def test_a_rule_asks_for_its_own_kind_of_period() -> None:
         ({"frequency": Frequency.MONTH, "due_day": 32}, "截止日须为 1 至 31"),
         ({"frequency": Frequency.MONTH, "due_month_offset": -1}, "截止月"),
         ({"frequency": Frequency.MONTH, "remind_days": -1}, "提醒天数"),
-        ({"frequency": Frequency.WEEK, "due_day": 5}, "按周报送的,截止日为期末"),
-        ({"frequency": Frequency.DEKAD, "due_month_offset": 1}, "按旬报送的,截止日为期末"),
+        ({"frequency": Frequency.DEKAD, "due_days_after": -1}, "报送期末当日或之后"),
+        ({"frequency": Frequency.MONTH, "due_days_after": 3, "due_day": 5}, "不能另定截止日或截止月"),
+        ({"frequency": Frequency.MONTH, "due_days_after": 3, "due_month_offset": 1}, "不能另定截止日或截止月"),
+        ({"frequency": Frequency.WEEK, "due_day": 5}, "按周报送的,截止日按期末"),
+        ({"frequency": Frequency.DEKAD, "due_month_offset": 1}, "按旬报送的,截止日按期末"),
     ],
 )
 def test_a_rule_without_sense_is_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DueRule(time_zone=SHANGHAI, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("period", "due_on", "locked_on"),
+    [
+        ("2023-04-D1", (2023, 4, 13), (2023, 4, 23)),
+        ("2023-02-D3", (2023, 3, 3), (2023, 3, 13)),
+        ("2023-12-D3", (2024, 1, 3), (2024, 1, 13)),
+        ("2023-W15", (2023, 4, 19), (2023, 4, 26)),
+    ],
+)
+def test_days_are_counted_from_the_end_of_a_period(
+    period: str, due_on: tuple[int, int, int], locked_on: tuple[int, int, int]
+) -> None:
+    wanted = parse_period(period)
+    due = due_of(DueRule(frequency=wanted.frequency, due_days_after=3, time_zone=SHANGHAI), wanted)
+    assert (due.due_at.date(), due.lock_at.date()) == (date(*due_on), date(*locked_on))
 
 
 @pytest.mark.parametrize(("period", "offset"), [("9998-12", 0), ("9998-11", 1), ("9998-11", 12), ("9990-01", 5000)])
