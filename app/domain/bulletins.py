@@ -19,13 +19,13 @@ from typing import Any, Final
 
 from app.domain.periods import Period
 from app.domain.plan import Frequency, Labelled
+from app.domain.state_table import StateTable
 
 __all__ = [
     "TRANSITIONS",
     "BulletinAction",
     "BulletinKind",
     "BulletinState",
-    "WrongBulletinStepError",
     "allowed_bulletin_steps",
     "apply_bulletin_step",
     "canonical",
@@ -91,31 +91,9 @@ TRANSITIONS: Final[Mapping[BulletinState, Mapping[BulletinAction, BulletinState]
 )
 
 
-class WrongBulletinStepError(ValueError):
-    """A step that the state does not allow; the message is Chinese and names the steps that it does allow."""
-
-    def __init__(self, state: BulletinState, action: BulletinAction) -> None:
-        self.allowed = allowed_bulletin_steps(state)
-        steps = "、".join(step.label for step in self.allowed)
-        now = f"现在可以:{steps}" if steps else "此后不再变动"
-        super().__init__(f"{state.label}的简报通报不能{action.label},{now}")
-
-
-def allowed_bulletin_steps(state: BulletinState) -> tuple[BulletinAction, ...]:
-    """The steps that are open from ``state``."""
-    return tuple(TRANSITIONS[state])
-
-
-def apply_bulletin_step(state: BulletinState, action: BulletinAction) -> BulletinState:
-    """The state that ``action`` leads to.
-
-    Raises:
-        WrongBulletinStepError: the action is not open from ``state``.
-    """
-    try:
-        return TRANSITIONS[state][action]
-    except KeyError:
-        raise WrongBulletinStepError(state, action) from None
+_TABLE: Final = StateTable("简报通报", TRANSITIONS)
+allowed_bulletin_steps = _TABLE.allowed
+apply_bulletin_step = _TABLE.apply
 
 
 def number_text(year: int, number: int | None) -> str:

@@ -27,6 +27,7 @@ from types import MappingProxyType
 from typing import Final
 
 from app.domain.plan import Labelled
+from app.domain.state_table import StateTable
 
 __all__ = [
     "KINDS",
@@ -38,7 +39,6 @@ __all__ = [
     "CaseState",
     "KindRule",
     "Level",
-    "WrongStepError",
     "allowed",
     "apply",
     "explain",
@@ -227,32 +227,9 @@ TRANSITIONS: Final[Mapping[CaseState, Mapping[CaseAction, CaseState]]] = Mapping
 )
 
 
-class WrongStepError(ValueError):
-    """A step that the state does not allow; the message is Chinese and names the steps that it does allow."""
-
-    def __init__(self, state: CaseState, action: CaseAction) -> None:
-        self.state = state
-        self.action = action
-        self.allowed = allowed(state)
-        steps = "、".join(step.label for step in self.allowed)
-        super().__init__(f"{state.label}的台账事项不能{action.label},现在可以:{steps}")
-
-
-def allowed(state: CaseState) -> tuple[CaseAction, ...]:
-    """Return the steps that are open from ``state``."""
-    return tuple(TRANSITIONS[state])
-
-
-def apply(state: CaseState, action: CaseAction) -> CaseState:
-    """Return the state that ``action`` leads to.
-
-    Raises:
-        WrongStepError: the action is not open from ``state``.
-    """
-    try:
-        return TRANSITIONS[state][action]
-    except KeyError:
-        raise WrongStepError(state, action) from None
+_TABLE: Final = StateTable("台账事项", TRANSITIONS)
+allowed = _TABLE.allowed
+apply = _TABLE.apply
 
 
 @dataclass(frozen=True, slots=True)

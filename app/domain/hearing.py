@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Final
 
 from app.domain.plan import Labelled
+from app.domain.state_table import WrongStepError
 
 __all__ = [
     "APPEAL_STEPS",
@@ -27,7 +28,6 @@ __all__ = [
     "FaultAction",
     "FaultDecision",
     "FaultState",
-    "WrongHearingError",
     "decide_fault",
     "fault_steps",
 ]
@@ -102,15 +102,6 @@ _STEP_OF: Final = {
 }
 
 
-class WrongHearingError(ValueError):
-    """A step that the state does not allow; the message is Chinese and names the steps that it does allow."""
-
-    def __init__(self, what: str, step: str, allowed: tuple[FaultAction, ...] | tuple[AppealAction, ...]) -> None:
-        self.allowed = allowed
-        steps = "、".join(one.label for one in allowed) or "没有可以采取的步骤"
-        super().__init__(f"{what}不能{step},现在可以:{steps}")
-
-
 def fault_steps(state: FaultState, *, answer_time_over: bool) -> tuple[FaultAction, ...]:
     """The steps that are open; what was not answered is upheld only once the unit has had its time."""
     waiting = state is FaultState.RECORDED and not answer_time_over
@@ -121,7 +112,7 @@ def decide_fault(state: FaultState, step: FaultDecision | FaultAction, *, answer
     """The state that a decision or an answer leads to.
 
     Raises:
-        WrongHearingError: it is not open.
+        WrongStepError: it is not open.
     """
     action = step if isinstance(step, FaultAction) else _STEP_OF[step]
     allowed = fault_steps(state, answer_time_over=answer_time_over)
@@ -129,5 +120,5 @@ def decide_fault(state: FaultState, step: FaultDecision | FaultAction, *, answer
         what = f"{state.label}的过错"
         if action is FaultAction.UPHOLD and state is FaultState.RECORDED:
             what = "申辩期限未到、单位也没有申辩的过错"
-        raise WrongHearingError(what, action.label, allowed)
+        raise WrongStepError(what, action, allowed)
     return FAULT_STEPS[state][action]

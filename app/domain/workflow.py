@@ -15,8 +15,9 @@ from types import MappingProxyType
 from typing import Final
 
 from app.domain.plan import Labelled
+from app.domain.state_table import StateTable
 
-__all__ = ["TRANSITIONS", "SubmissionAction", "SubmissionState", "WrongStepError", "allowed", "apply"]
+__all__ = ["TRANSITIONS", "SubmissionAction", "SubmissionState", "allowed", "apply"]
 
 
 class SubmissionState(Labelled):
@@ -59,29 +60,6 @@ TRANSITIONS: Final[Mapping[SubmissionState, Mapping[SubmissionAction, Submission
 )
 
 
-class WrongStepError(ValueError):
-    """A step that the state does not allow; the message is Chinese and names the steps that it does allow."""
-
-    def __init__(self, state: SubmissionState, action: SubmissionAction) -> None:
-        self.state = state
-        self.action = action
-        self.allowed = allowed(state)
-        steps = "、".join(step.label for step in self.allowed)
-        super().__init__(f"{state.label}的进度不能{action.label},现在可以:{steps}")
-
-
-def allowed(state: SubmissionState) -> tuple[SubmissionAction, ...]:
-    """Return the steps that are open from ``state``."""
-    return tuple(TRANSITIONS[state])
-
-
-def apply(state: SubmissionState, action: SubmissionAction) -> SubmissionState:
-    """Return the state that ``action`` leads to; for ``correct`` that of the new revision.
-
-    Raises:
-        WrongStepError: the action is not open from ``state``.
-    """
-    try:
-        return TRANSITIONS[state][action]
-    except KeyError:
-        raise WrongStepError(state, action) from None
+_TABLE: Final = StateTable("进度", TRANSITIONS)
+allowed = _TABLE.allowed
+apply = _TABLE.apply

@@ -118,7 +118,7 @@ async def file_appeal(
         ConflictError: the result is superseded, or there is an appeal against it.
     """
     result = await db.fetch_row(_RESULT, id=assessment)
-    if result is None or not caller.sees(_subject(result)):
+    if result is None or not caller.granted_visibility.admits(_subject(result)):
         raise NotFoundError(f"没有考核结果 {assessment}")
     if not may_answer_assessment(caller.actor, _subject(result)):
         raise forbidden(caller.actor, Capability.ANSWER_ASSESSMENTS, result["unit_name"])
@@ -148,7 +148,7 @@ async def decide_appeal(
     """
     await db.fetch(_LOCK, id=identity)
     row = await db.fetch_row(_BY_ID, id=identity, as_of=now)
-    if row is None or not caller.sees(_subject(row)):
+    if row is None or not caller.granted_visibility.admits(_subject(row)):
         raise NotFoundError(f"没有申诉 {identity}")
     if not may_assess(caller.actor, _subject(row)):
         raise forbidden(caller.actor, Capability.ASSESS, row["plan"])
@@ -199,7 +199,7 @@ async def list_appeals(reader: Reader, query: AppealQuery, known: Known, *, now:
     """
     filters: dict[str, dict[str, Any]] = {
         **equal_to(query, "plan", "battle", "state"),
-        **seen_filter(caller.visibility),
+        **seen_filter(caller.granted_visibility),
     }
     if query.assessment is not None:
         filters["assessment"] = {"assessment": query.assessment}

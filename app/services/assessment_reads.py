@@ -83,7 +83,7 @@ async def list_assessments(
     """
     filters: dict[str, dict[str, Any]] = {
         **equal_to(query, "plan", "battle", "grade"),
-        **seen_filter(caller.visibility),
+        **seen_filter(caller.granted_visibility),
     }
     if query.unit is not None:
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=query.battle or query.plan)}
@@ -104,7 +104,7 @@ async def get_assessment(reader: Reader, identity: UUID, known: Known, *, now: d
         NotFoundError: there is none of this id that the caller may see.
     """
     row = await reader.pool.fetch_row(_ONE, id=identity, as_of=now)
-    if row is None or not caller.sees(Subject(row["plan"], row["battle"], row["unit"])):
+    if row is None or not caller.granted_visibility.admits(Subject(row["plan"], row["battle"], row["unit"])):
         raise NotFoundError(f"没有考核结果 {identity}")
     body = _item(row, caller, past=False).model_dump_json().removesuffix("}")
     whole = f'{body},"result":{row["content"]}}}'.encode()

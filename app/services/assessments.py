@@ -118,7 +118,7 @@ async def _previewed(
         unit = named["id"]
     units = await facts_of_units(reader.pool, scope, unit=unit, as_of=as_of, judged_at=judged_at)
     # Of the battle alone nobody sees what is owed apart from battles, and so no score.
-    seen = [one for one in units if caller.sees(Subject(scope.plan, unit=one.code))]
+    seen = [one for one in units if caller.granted_visibility.admits(Subject(scope.plan, unit=one.code))]
     if not seen:
         _demand_seen(caller, scope, None)
     results = [_result(one, scope, scheme, as_of, judged_at) for one in seen]
@@ -134,7 +134,7 @@ async def _previewed(
 
 
 def _demand_seen(caller: Caller, scope: Scope, unit: str | None) -> None:
-    if not caller.sees(Subject(scope.plan, unit=unit)):
+    if not caller.granted_visibility.admits(Subject(scope.plan, unit=unit)):
         what = "考核须能查阅该单位或整个总体方案;可用 unit 查阅本单位"
         raise forbidden(caller.actor, Capability.READ_PROGRESS, what)
 

@@ -16,7 +16,6 @@ from app.domain.audit import AuditAction
 from app.domain.bulletins import (
     BulletinAction,
     BulletinState,
-    WrongBulletinStepError,
     apply_bulletin_step,
     canonical,
     default_title,
@@ -24,6 +23,7 @@ from app.domain.bulletins import (
 )
 from app.domain.events import EventType
 from app.domain.permissions import Capability, Subject, may_edit_bulletin
+from app.domain.state_table import WrongStepError as WrongStep
 from app.errors import (
     ConflictError,
     Fault,
@@ -307,7 +307,7 @@ async def _taken(db: Database, identity: UUID, action: BulletinAction, caller: C
         raise PreconditionError("该简报通报已被更改,请重新读取")
     try:
         apply_bulletin_step(BulletinState(row["state"]), action)
-    except WrongBulletinStepError as error:
+    except WrongStep as error:
         raise WrongStepError(str(error), allowed=list(error.allowed)) from None
     return row
 

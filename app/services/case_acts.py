@@ -14,9 +14,9 @@ from app.db import Database, Query
 from app.domain.actions import may_take_case_step
 from app.domain.audit import AuditAction
 from app.domain.cases import CaseAction, CaseKind, CaseState, apply
-from app.domain.cases import WrongStepError as WrongStep
 from app.domain.events import EventType
 from app.domain.permissions import Capability
+from app.domain.state_table import WrongStepError as WrongStep
 from app.errors import PreconditionError, WrongStepError
 from app.rendering import Known
 from app.schemas.case import CaseRead

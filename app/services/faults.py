@@ -13,9 +13,10 @@ from app.domain.actions import fault_actions
 from app.domain.assessment import FaultKind
 from app.domain.audit import AuditAction
 from app.domain.events import EventType
-from app.domain.hearing import FaultAction, FaultDecision, FaultState, WrongHearingError, decide_fault
+from app.domain.hearing import FaultAction, FaultDecision, FaultState, decide_fault
 from app.domain.permissions import Capability, Subject, may_answer_assessment, may_assess
 from app.domain.plan import battle_of, plan_of
+from app.domain.state_table import WrongStepError as WrongStep
 from app.errors import Fault, InvalidRequestError, NotFoundError, UnknownReferenceError, WrongStepError
 from app.models import Battle, Plan, ReportingFault, Task, Unit
 from app.pagination import Listing, Statement
@@ -220,7 +221,7 @@ async def list_faults(reader: Reader, query: FaultQuery, known: Known, *, now: d
     """
     filters: dict[str, dict[str, Any]] = {
         **equal_to(query, "plan", "battle", "kind", "state"),
-        **seen_filter(caller.visibility),
+        **seen_filter(caller.granted_visibility),
     }
     if query.unit is not None:
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=query.battle or query.plan)}
@@ -269,7 +270,7 @@ async def _task(db: Database, request: FaultCreate, scope: Scope) -> int | None:
 
 async def _seen(db: Database, identity: UUID, as_of: datetime, caller: Caller) -> Any:
     row = await db.fetch_row(_BY_ID, id=identity, as_of=as_of)
-    if row is None or not caller.sees(_subject(row)):
+    if row is None or not caller.granted_visibility.admits(_subject(row)):
         raise NotFoundError(f"没有登记的过错 {identity}")
     return row
 
@@ -283,7 +284,7 @@ async def _locked(db: Database, identity: UUID, now: datetime, caller: Caller) -
 def _to_state(row: Any, step: FaultAction | FaultDecision, now: datetime) -> FaultState:
     try:
         return decide_fault(FaultState(row["state"]), step, answer_time_over=now > row["answer_due_at"])
-    except WrongHearingError as error:
+    except WrongStep as error:
         raise WrongStepError(str(error), allowed=[step.value for step in error.allowed]) from None
 
 

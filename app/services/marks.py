@@ -113,7 +113,7 @@ async def list_marks(reader: Reader, query: MarkQuery, known: Known, *, now: dat
     Raises:
         UnknownUnitError, AmbiguousError: the unit filter means none or several.
     """
-    filters: dict[str, dict[str, Any]] = {**equal_to(query, "plan", "battle"), **seen_filter(caller.visibility)}
+    filters: dict[str, dict[str, Any]] = {**equal_to(query, "plan", "battle"), **seen_filter(caller.granted_visibility)}
     if query.unit is not None:
         filters["unit"] = {"unit": await resolve_unit(reader, query.unit, scope=query.battle or query.plan)}
     always = {"as_of": query.as_of or now}

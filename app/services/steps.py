@@ -18,8 +18,8 @@ from app.domain.events import EventType
 from app.domain.permissions import Capability, may_certify, may_report, may_return
 from app.domain.plan import battle_of, plan_of
 from app.domain.roles import Role
+from app.domain.state_table import WrongStepError as WrongStep
 from app.domain.workflow import SubmissionAction, SubmissionState, apply
-from app.domain.workflow import WrongStepError as WrongStep
 from app.errors import AppError, Fault, InvalidRequestError, PreconditionError, WrongStepError
 from app.rendering import Known
 from app.schemas.submission import (

@@ -13,7 +13,6 @@ from app.domain.bulletins import (
     BulletinAction,
     BulletinKind,
     BulletinState,
-    WrongBulletinStepError,
     allowed_bulletin_steps,
     apply_bulletin_step,
     canonical,
@@ -27,6 +26,7 @@ from app.domain.bulletins import (
 from app.domain.periods import parse_period
 from app.domain.permissions import Subject, may_read_bulletin
 from app.domain.roles import Actor
+from app.domain.state_table import WrongStepError
 from app.files.bulletin_document import _title_lines
 from app.files.bulletin_markdown import write_markdown
 from app.files.bulletin_sheet import Paragraph, Sheet, Table, printed
@@ -39,7 +39,7 @@ def test_a_draft_can_become_anything_and_nothing_else_changes() -> None:
     assert allowed_bulletin_steps(BulletinState.DRAFT) == tuple(BulletinAction)
     assert [TRANSITIONS[state] for state in (BulletinState.ISSUED, BulletinState.DISCARDED)] == [{}, {}]
     assert apply_bulletin_step(BulletinState.DRAFT, BulletinAction.ISSUE) is BulletinState.ISSUED
-    with pytest.raises(WrongBulletinStepError, match="已印发的简报通报不能修改,此后不再变动") as told:
+    with pytest.raises(WrongStepError, match="已印发的简报通报不能修改,现在可以:没有可以采取的步骤") as told:
         apply_bulletin_step(BulletinState.ISSUED, BulletinAction.EDIT)
     assert told.value.allowed == ()
 

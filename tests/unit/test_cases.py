@@ -14,13 +14,13 @@ from app.domain.cases import (
     CaseFacts,
     CaseKind,
     CaseState,
-    WrongStepError,
     allowed,
     apply,
     explain,
 )
 from app.domain.permissions import Subject
 from app.domain.roles import Actor, parse_grant
+from app.domain.state_table import WrongStepError
 
 PLAN, BATTLE, UNIT = "431228-2023", "431228-2023-5", "431228-zjj"
 SUBJECT = Subject(PLAN, BATTLE, UNIT)

@@ -10,10 +10,10 @@ from app.domain.hearing import (
     FaultAction,
     FaultDecision,
     FaultState,
-    WrongHearingError,
     decide_fault,
     fault_steps,
 )
+from app.domain.state_table import WrongStepError
 
 RECORDED, ANSWERED, UPHELD = FaultState.RECORDED, FaultState.ANSWERED, FaultState.UPHELD
 OPEN = {
@@ -34,7 +34,7 @@ def test_a_step_leads_where_the_table_says_or_is_refused(state: FaultState, step
     if is_open:
         assert decide_fault(state, step, answer_time_over=over) is OPEN[state, step]
         return
-    with pytest.raises(WrongHearingError, match="现在可以") as caught:
+    with pytest.raises(WrongStepError, match="现在可以") as caught:
         decide_fault(state, step, answer_time_over=over)
     assert caught.value.allowed == allowed
     assert all(one.label in str(caught.value) for one in allowed)
@@ -43,7 +43,7 @@ def test_a_step_leads_where_the_table_says_or_is_refused(state: FaultState, step
 def test_a_decision_is_a_step() -> None:
     assert decide_fault(ANSWERED, FaultDecision.UPHELD, answer_time_over=False) is UPHELD
     assert decide_fault(UPHELD, FaultDecision.WITHDRAWN, answer_time_over=True) is FaultState.WITHDRAWN
-    with pytest.raises(WrongHearingError, match="申辩期限未到"):
+    with pytest.raises(WrongStepError, match="申辩期限未到"):
         decide_fault(RECORDED, FaultDecision.UPHELD, answer_time_over=False)
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.workflow import TRANSITIONS, SubmissionAction, SubmissionState, WrongStepError, allowed, apply
+from app.domain.state_table import WrongStepError
+from app.domain.workflow import TRANSITIONS, SubmissionAction, SubmissionState, allowed, apply
 
 DRAFT, SUBMITTED = SubmissionState.DRAFT, SubmissionState.SUBMITTED
 CERTIFIED, RETURNED = SubmissionState.CERTIFIED, SubmissionState.RETURNED
@@ -33,7 +34,6 @@ def test_a_step_leads_where_the_table_says_or_is_refused(state: SubmissionState,
     assert action not in allowed(state)
     with pytest.raises(WrongStepError) as caught:
         apply(state, action)
-    assert (caught.value.state, caught.value.action) == (state, action)
     assert caught.value.allowed == allowed(state)
     assert all(step.label in str(caught.value) for step in allowed(state))
 
