@@ -134,13 +134,13 @@ async def _project(db: Database, reader: Reader, task: Any) -> None:
 async def _figure(db: Database, task: Any, at: tuple[int, int]) -> str:
     given = FigureCreate.model_validate(
         {
-            "indicator": f"{task['title']}(上级下达数)",
-            "unit_of_measure": "个",
+            "indicator": f"{task['title']}:上级下达的任务量",
+            "unit_of_measure": "项",
             "direction": "higher",
             "accumulation": "cumulative",
             "operator": "gte",
             "value": 12,
-            "text": "演示数据:12 个以上",
+            "text": "演示数据:12 项以上",
             "document": {
                 "number": f"演示〔{task['year']}〕{at[0]}号",
                 "title": "演示数据:关于下达任务的通知",
