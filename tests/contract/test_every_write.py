@@ -14,7 +14,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.api.test_idempotency import assert_same
+from tests.api.test_idempotency import KEEPS_NOTHING, assert_same
 from tests.api.test_permission_matrix import DOCUMENT_GIVING, NEW_FAULT, NEW_SCHEME, OPERATIONS, OTHER, OWN, PLAN
 from tests.api.test_webhooks import Desk, desk_of
 from tests.conftest import Clone
@@ -23,8 +23,6 @@ from tests.contract.test_bad_input import TABLES, contents
 API = "/api/v1"
 PERIODS = ("2023-04", "2023-05", "2023-06", "2023-07")
 SAID = {"stage": "in_progress", "percent_complete": 40}
-# What is asked with a body and keeps nothing.
-KEEPS_NOTHING = {"preview_assessments_with"}
 WRITES = {
     name: (method, path)
     for name, (method, path, _) in OPERATIONS.items()
