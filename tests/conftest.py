@@ -86,7 +86,6 @@ async def make_keys(url: str) -> None:
             KEYS[unit] = await make_key(db, "另一认定单位", [f"certifier:{unit}", "auditor"])
         KEYS["certifier"] = await make_key(db, "统计局", ["certifier:431228-tjj", "auditor"])
         KEYS["judge"] = await make_key(db, "督查室", ["supervisor", "auditor"])
-        KEYS["reviewer"] = await make_key(db, "复核", ["supervisor"])
 
 
 KEYS: dict[str, str] = {}
@@ -94,12 +93,10 @@ KEYS: dict[str, str] = {}
 
 def key_for(path: str) -> str:
     """The key for an operation."""
-    if "/cases/" in path and path.endswith(("/verify", "/return", "/close", "/recheck")):
+    of_case = "/cases/" in path and path.endswith(("/verify", "/return", "/close", "/recheck"))
+    if of_case or ("/appeals/" in path and path.endswith("/decide")):
         return KEYS["judge"]
-    judging = path.endswith(("/certify", "/return", "/certifications"))
-    if "/appeals/" in path and path.endswith("/decide"):
-        return KEYS["reviewer"]
-    return KEYS["certifier" if judging else "everything"]
+    return KEYS["certifier" if path.endswith(("/certify", "/return", "/certifications")) else "everything"]
 
 
 class Keyed(httpx.Auth):

@@ -10,11 +10,12 @@ down_revision = "0016"
 branch_labels = None
 depends_on = None
 
+# What is written most comes first: a check compares from the left.
 _ACTIONS_BEFORE = (
-    "account.change account.create account.grant calendar_subscription.create calendar_subscription.revoke "
-    "extension.grant key.issue key.revoke key.rotate material.create plan.load schedule.set submission.certify "
-    "submission.correct submission.create submission.edit submission.read_draft submission.return "
-    "submission.submit waiver.grant webhook.change webhook.create webhook.delete webhook.redeliver "
+    "submission.create submission.submit submission.certify account.change account.create account.grant "
+    "calendar_subscription.create calendar_subscription.revoke extension.grant key.issue key.revoke key.rotate "
+    "material.create plan.load schedule.set submission.correct submission.edit submission.read_draft "
+    "submission.return waiver.grant webhook.change webhook.create webhook.delete webhook.redeliver "
     "webhook.resume webhook.rotate_secret webhook.test"
 )
 _ACTIONS_ADDED = (
@@ -25,8 +26,8 @@ _ACTIONS_ADDED = (
     "ranking.record scheme.create target.give work_item.change work_item.create"
 )
 _EVENTS_BEFORE = (
-    "extension.granted obligation.due_soon obligation.missed obligation.overdue submission.certified "
-    "submission.corrected submission.returned submission.submitted"
+    "submission.submitted submission.certified extension.granted obligation.due_soon obligation.missed "
+    "obligation.overdue submission.corrected submission.returned"
 )
 _EVENTS_ADDED = (
     "appeal.decided assessment.frozen bulletin.issued case.assigned case.closed case.due_soon case.escalated "
