@@ -193,8 +193,18 @@ async def _fill(url: str, obligations: int) -> None:
 
 
 async def _drop_indexes(connection: Any) -> list[str]:
-    """Drop the indexes of the obligations; returns the statements that build them again, which is faster at the end."""
+    """Drop the indexes of the obligations, and what refers to them; returns the statements that build them again.
+
+    That is faster at the end.
+    """
     rebuild: list[str] = []
+    referring: list[str] = []
+    for table, name, definition in await connection.fetch(
+        "SELECT CAST(conrelid::regclass AS text), conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE confrelid = 'obligations'::regclass"
+    ):
+        await connection.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
+        referring.append(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}')
     for name, definition in await connection.fetch(
         "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
         " WHERE conrelid = 'obligations'::regclass AND contype IN ('p', 'u')"
@@ -206,7 +216,7 @@ async def _drop_indexes(connection: Any) -> list[str]:
     ):
         await connection.execute(f'DROP INDEX "{name}"')
         rebuild.append(definition)
-    return rebuild
+    return rebuild + referring
 
 
 def _asking(pool: Database, query: Query, as_of: datetime, **other: Any) -> Callable[[], Awaitable[Rows]]:
