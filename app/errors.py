@@ -65,6 +65,8 @@ __all__ = [
     "UnsupportedMediaError",
     "WrongStepError",
     "all_errors",
+    "summary_of",
+    "unknown_reference",
     "unreadable",
 ]
 
@@ -337,6 +339,16 @@ class InternalError(AppError):
 def unreadable(code: str, detail: str) -> UnreadableFileError:
     """The refusal of a whole file for one reason."""
     return UnreadableFileError(detail, faults=[Fault("/body", code, detail)])
+
+
+def unknown_reference(pointer: str, code: str, detail: str) -> UnknownReferenceError:
+    """The refusal of one name that leads nowhere."""
+    return UnknownReferenceError(detail, faults=[Fault(pointer, code, detail)])
+
+
+def summary_of(faults: Sequence[Fault]) -> str:
+    """What a request with several faults is refused for (Chinese): the first of them."""
+    return "未接受: " + ";".join(fault.detail for fault in faults[:3])
 
 
 def all_errors() -> list[type[AppError]]:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -22,13 +21,11 @@ from app.domain.deadlines import WaiverKind
 from app.domain.periods import parse_period
 from app.domain.plan import Accumulation, RuleKind, RuleUnitRole
 from app.domain.progress import Stage, schedule_progress
-from app.domain.roles import Actor, Grant, Role
 from app.models import Indicator, Material, Obligation, Plan, Rule, RuleUnit, Submission, Target, Task, Unit
 from app.schemas.material import MaterialCreate
 from app.schemas.obligation import ExtensionCreate, WaiverCreate
 from app.schemas.schedule import SchedulePointWrite, ScheduleWrite
 from app.schemas.submission import CertifyStep, CorrectionCreate, ReportWrite, ReturnStep, SubmitStep
-from app.services.caller import Caller
 from app.services.grants import grant_extension, grant_waiver
 from app.services.materials import receive_material
 from app.services.reader import Reader
@@ -38,6 +35,7 @@ from app.services.steps import certify_submission, correct_submission, return_su
 from app.services.submissions import refuse, take
 from seed.demo_assessment import DemoAssessments, fill_assessments
 from seed.demo_bulletins import fill_bulletins
+from seed.demo_callers import OFFICE, of_certifier, of_unit
 from seed.demo_items import fill_items
 from seed.demo_ledger import fill_ledger
 
@@ -57,7 +55,7 @@ COURSES = {
 CORRECTED, SCHEDULED = 0.08, 0.25
 # A month without exceptions: what is not filed when it was due is overdue, all of it.
 PLAIN = "2023-05"
-OFFICE = "县重点民生实事办"
+APPROVER = "县重点民生实事办"
 
 
 class DemoError(RuntimeError):
@@ -223,7 +221,7 @@ class _Demo:
             )
 
             async def send(now: datetime, request: MaterialCreate = request) -> None:
-                await receive_material(self.db, self.reader, request, now=now, caller=_of_unit(row.unit))
+                await receive_material(self.db, self.reader, request, now=now, caller=of_unit(row.unit))
                 self.report.materials += 1
 
             yield _Event(at, send)
@@ -275,23 +273,23 @@ class _Demo:
 
     async def _schedule(self, row: _Owed, wanted: ScheduleWrite, now: datetime) -> None:
         assert row.task is not None, "a report is on a task"
-        caller = _of_unit(row.unit)
+        caller = of_unit(row.unit)
         await put_schedule(self.db, self.reader, row.task, row.unit, wanted, match=None, now=now, caller=caller)
         self.report.scheduled += 1
 
     async def _extend(self, row: _Owed, until: datetime, now: datetime) -> None:
         case = _case(row, "演示数据:汛情影响")
-        await grant_extension(self.db, self.reader, ExtensionCreate(**case, due_at=until), now=now, caller=_OFFICE)
+        await grant_extension(self.db, self.reader, ExtensionCreate(**case, due_at=until), now=now, caller=OFFICE)
         self.report.extended += 1
 
     async def _waive(self, row: _Owed, now: datetime) -> None:
         case = _case(row, "演示数据:本月无此项工作")
-        await grant_waiver(self.db, self.reader, WaiverCreate(**case, kind=WaiverKind.NIL), now=now, caller=_OFFICE)
+        await grant_waiver(self.db, self.reader, WaiverCreate(**case, kind=WaiverKind.NIL), now=now, caller=OFFICE)
         self.report.waived += 1
 
     async def _submit(self, row: Any, key: tuple[str, str, str], chance: random.Random, now: datetime) -> None:
         said = ReportWrite(**_said(row, chance, self.aims))
-        (taken,) = await take(self.db, [Report(row.task, row.unit, row.period, True, said, now, _of_unit(row.unit))])
+        (taken,) = await take(self.db, [Report(row.task, row.unit, row.period, True, said, now, of_unit(row.unit))])
         refuse(taken)
         assert taken.id is not None, "what is not refused has been taken in"
         self.identities[key] = UUID(taken.id)
@@ -299,47 +297,33 @@ class _Demo:
 
     async def _submit_again(self, key: tuple[str, str, str], now: datetime) -> None:
         step = SubmitStep(reason="已核对")
-        await submit_submission(self.db, self.identities[key], step, match=None, now=now, caller=_of_unit(key[0]))
+        await submit_submission(self.db, self.identities[key], step, match=None, now=now, caller=of_unit(key[0]))
 
     async def _return(self, row: Any, key: tuple[str, str, str], now: datetime) -> None:
         step = ReturnStep(by=row.certifier, reason="数据口径有疑问,请核对")
         await return_submission(
-            self.db, self.reader, self.identities[key], step, match=None, now=now, caller=_of_certifier(row.certifier)
+            self.db, self.reader, self.identities[key], step, match=None, now=now, caller=of_certifier(row.certifier)
         )
 
     async def _certify(self, row: Any, key: tuple[str, str, str], now: datetime) -> None:
         step = CertifyStep(by=row.certifier)
         await certify_submission(
-            self.db, self.reader, self.identities[key], step, match=None, now=now, caller=_of_certifier(row.certifier)
+            self.db, self.reader, self.identities[key], step, match=None, now=now, caller=of_certifier(row.certifier)
         )
         self.report.certified += 1
 
     async def _correct(self, row: Any, key: tuple[str, str, str], chance: random.Random, now: datetime) -> None:
         correction = CorrectionCreate(reason="上报时漏计", **_said(row, chance, self.aims))
         await correct_submission(
-            self.db, self.identities[key], correction, match=None, now=now, caller=_of_unit(row.unit)
+            self.db, self.identities[key], correction, match=None, now=now, caller=of_unit(row.unit)
         )
         self.report.corrected += 1
-
-
-@cache
-def _of_unit(unit: str) -> Caller:
-    """Whoever reports for a unit of the demonstration: it goes by the rules of permission like everybody."""
-    return Caller(Actor("system:demo", "演示", (Grant(Role.REPORTER, unit=unit),)))
-
-
-@cache
-def _of_certifier(unit: str) -> Caller:
-    return Caller(Actor("system:demo", "演示", (Grant(Role.CERTIFIER, unit=unit),)))
-
-
-_OFFICE = Caller(Actor("system:demo", "演示", (Grant(Role.SUPERVISOR),)))
 
 
 def _case(row: _Owed, reason: str) -> dict[str, Any]:
     """What an extension or a waiver is about."""
     about = {"rule": row.rule, "plan": row.plan, "unit": row.unit, "period": row.period, "task": row.task}
-    return {**about, "reason": reason, "approver": OFFICE}
+    return {**about, "reason": reason, "approver": APPROVER}
 
 
 def _said(row: _Owed, chance: random.Random, aims: dict[str, list[_Aim]]) -> dict[str, Any]:

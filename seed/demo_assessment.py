@@ -7,7 +7,6 @@ are interim, and the next ones will supersede them.
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import cache
 
 from sqlalchemy import text
 
@@ -15,7 +14,6 @@ from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.assessment import DEFAULT_SCHEME
 from app.domain.hearing import FaultDecision
-from app.domain.roles import Actor, Grant, Role
 from app.errors import AppError
 from app.schemas.appeal import AppealCreate, AppealDecide
 from app.schemas.assessment import AssessmentCreate
@@ -26,10 +24,10 @@ from app.services.appeals import decide_appeal, file_appeal
 from app.services.assessment_schemes import create_scheme
 from app.services.assessment_scope import Scope, scope_of
 from app.services.assessments import freeze
-from app.services.caller import Caller
 from app.services.faults import answer_fault, decide, record_fault
 from app.services.marks import give_mark
 from app.services.reader import Reader
+from seed.demo_callers import OFFICE, REVIEW, of_unit
 
 __all__ = ["DemoAssessments", "fill_assessments"]
 
@@ -58,16 +56,6 @@ def _at(year: int, month: int, day: int, hour: int = 9) -> datetime:
     return datetime(year, month, day, hour, tzinfo=SHANGHAI)
 
 
-@cache
-def _of_unit(unit: str) -> Caller:
-    return Caller(Actor("system:demo", "演示", (Grant(Role.REPORTER, unit=unit),)))
-
-
-_OFFICE = Caller(Actor("system:demo", "演示", (Grant(Role.SUPERVISOR),)))
-# Whoever settles a result does not decide what is said against it.
-_REVIEW = Caller(Actor("system:demo-review", "演示复核", (Grant(Role.SUPERVISOR),)))
-
-
 async def fill_assessments(writes: Database, reader: Reader) -> DemoAssessments:
     """Assess the units of every plan that lays down grades, of which at least three lead tasks."""
     faults = marks = results = 0
@@ -94,7 +82,7 @@ async def _make_scheme(db: Database, scope: Scope) -> None:
         parameters=SchemeParameters.of(DEFAULT_SCHEME),
         note="演示数据:与默认办法相同的首个版本。",
     )
-    await create_scheme(db, scheme, now=_at(scope.year, 6, 1), caller=_OFFICE)
+    await create_scheme(db, scheme, now=_at(scope.year, 6, 1), caller=OFFICE)
 
 
 async def _hear(db: Database, reader: Reader, scope: Scope, leading: list[tuple[str, str]]) -> int:
@@ -114,12 +102,12 @@ async def _hear(db: Database, reader: Reader, scope: Scope, leading: list[tuple[
             description="演示数据:报送数与核查数不一致。",
             evidence="演示数据:现场核查记录。",
         )
-        fault = await record_fault(db, reader, found, now=recorded, caller=_OFFICE)
+        fault = await record_fault(db, reader, found, now=recorded, caller=OFFICE)
         answered = recorded + timedelta(days=2)
         said = FaultAnswer(text="演示数据:已核对,差异为统计口径不同。")
-        await answer_fault(db, fault.id, said, now=answered, caller=_of_unit(unit))
+        await answer_fault(db, fault.id, said, now=answered, caller=of_unit(unit))
         decided = FaultDecide(decision=decision, reason="演示数据:经核实。")
-        await decide(db, fault.id, decided, now=answered + timedelta(days=6), caller=_OFFICE)
+        await decide(db, fault.id, decided, now=answered + timedelta(days=6), caller=OFFICE)
     return len(heard)
 
 
@@ -137,19 +125,19 @@ async def _mark(db: Database, reader: Reader, scope: Scope, leading: list[tuple[
             value=Decimal(value),
             reason="演示数据:现场查看。",
         )
-        await give_mark(db, reader, mark, now=_at(scope.year, 10, 8), caller=_OFFICE)
+        await give_mark(db, reader, mark, now=_at(scope.year, 10, 8), caller=OFFICE)
     return len(given)
 
 
 async def _settle(db: Database, reader: Reader, scope: Scope) -> int:
     """All are settled at once; one appeals in vain."""
     wanted = AssessmentCreate(plan=scope.plan, battle=scope.battle)
-    found = await freeze(db, reader, wanted, now=_at(scope.year, 10, 10), caller=_OFFICE)
+    found = await freeze(db, reader, wanted, now=_at(scope.year, 10, 10), caller=OFFICE)
     first = await db.fetch_value(_UNIT_OF, id=found[0])
     said = AppealCreate(text="演示数据:八月的错报系统计口径不同,请复核。")
-    appeal = await file_appeal(db, found[0], said, now=_at(scope.year, 10, 11), caller=_of_unit(first))
+    appeal = await file_appeal(db, found[0], said, now=_at(scope.year, 10, 11), caller=of_unit(first))
     decided = AppealDecide(decision="rejected", reason="演示数据:核查记录清楚,维持。")
-    await decide_appeal(db, appeal.id, decided, now=_at(scope.year, 10, 13), caller=_REVIEW)
+    await decide_appeal(db, appeal.id, decided, now=_at(scope.year, 10, 13), caller=REVIEW)
     return len(found)
 
 
@@ -166,5 +154,5 @@ async def _leave_open(db: Database, reader: Reader, scope: Scope, leading: tuple
         description="演示数据:九月报送数待核实。",
         evidence="演示数据:抽查记录。",
     )
-    await record_fault(db, reader, found, now=_at(scope.year, 10, 16), caller=_OFFICE)
+    await record_fault(db, reader, found, now=_at(scope.year, 10, 16), caller=OFFICE)
     return 1

@@ -10,12 +10,11 @@ from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.bulletins import BulletinKind
 from app.domain.periods import parse_period
-from app.domain.roles import Actor, Grant, Role
 from app.models import Battle, Plan, Submission
 from app.schemas.bulletin import BulletinCreate, BulletinIssue, BulletinPatch
 from app.services.bulletins import create_bulletin, issue_bulletin, patch_bulletin
-from app.services.caller import Caller
 from app.services.reader import Reader
+from seed.demo_callers import of_battle
 
 __all__ = ["fill_bulletins"]
 
@@ -62,7 +61,7 @@ async def fill_bulletins(db: Database, reader: Reader) -> int:
 
 
 async def _fill(db: Database, reader: Reader, plan: str, battle: str, wanted: _Wanted) -> None:
-    caller = Caller(Actor("system:demo", "演示", (Grant(Role.COORDINATOR, battle=battle),)))
+    caller = of_battle(battle)
     end = datetime.combine(parse_period(wanted.period).end + timedelta(days=1), time.min, SHANGHAI)
     asked = BulletinCreate(plan=plan, battle=battle, kind=wanted.kind, period=wanted.period, as_of=end)
     drawn = await create_bulletin(db, reader, asked, now=end + timedelta(hours=9), caller=caller)

@@ -16,19 +16,18 @@ from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.inspections import INSPECTION_RULE
 from app.domain.rankings import RANKING_RULES, RankingKind
-from app.domain.roles import Actor, Grant, Role
 from app.domain.work_items import WorkItemState
 from app.models import Plan, Rule
 from app.schemas.given_figure import FigureCreate
 from app.schemas.inspection import InspectionCreate, InspectionPatch
 from app.schemas.ranking import RankingCreate
 from app.schemas.work_item import WorkItemCreate, WorkItemPatch
-from app.services.caller import Caller
 from app.services.given_figures import give_figure
 from app.services.inspections import patch_inspection, record_inspection
 from app.services.rankings import record_ranking
 from app.services.reader import Reader
 from app.services.work_items import create_work_item, patch_work_item
+from seed.demo_callers import OFFICE, of_unit
 
 __all__ = ["ItemsReport", "fill_items"]
 
@@ -54,7 +53,6 @@ _TOWNSHIPS = Query(
     WHERE p.code = :plan AND u.kind = 'township' ORDER BY u.code
 """)
 )
-_OFFICE = Caller(Actor("system:demo", "演示", (Grant(Role.SUPERVISOR),)))
 _SAID = "演示数据,并非真实内容。"
 # Of the city's ranking, which has thirteen counties: where each of the eight stood. The first was twice among the last.
 _PLACES = {1: (12, 3, 6, 8, 2, 5, 9, 7), 2: (6, 11, 4, 7, 1, 8, 10, 3), 3: (13, 9, 5, 6, 4, 2, 8, 1)}
@@ -120,7 +118,7 @@ async def _project(db: Database, reader: Reader, task: Any) -> None:
             "starts_on": date(year, 4, 1),
         }
     )
-    caller = Caller(Actor("system:demo", "演示", (Grant(Role.REPORTER, unit=task["unit"]),)))
+    caller = of_unit(task["unit"])
     made, _ = await create_work_item(db, reader, wanted, now=_at(year, 4, 10), caller=caller)
     for month, done, state in ((7, 1, WorkItemState.UNDER_WAY), (10, 2, WorkItemState.UNDER_WAY)):
         if chance.random() < 0.3:
@@ -149,7 +147,7 @@ async def _figure(db: Database, task: Any, at: tuple[int, int]) -> str:
             },
         }
     )
-    return (await give_figure(db, task["code"], given, now=_at(task["year"], *at), caller=_OFFICE)).code
+    return (await give_figure(db, task["code"], given, now=_at(task["year"], *at), caller=OFFICE)).code
 
 
 async def _ranking(db: Database, kind: RankingKind, plan: Any, quarter: int) -> str:
@@ -169,7 +167,7 @@ async def _ranking(db: Database, kind: RankingKind, plan: Any, quarter: int) -> 
             "entries": entries,
         }
     )
-    made, _ = await record_ranking(db, request, now=_at(plan["year"], *_RECORDED[quarter]), caller=_OFFICE)
+    made, _ = await record_ranking(db, request, now=_at(plan["year"], *_RECORDED[quarter]), caller=OFFICE)
     return str(made.id)
 
 
@@ -196,12 +194,12 @@ async def _round(db: Database, reader: Reader, plan: Any, quarter: int) -> list[
                 "findings": findings,
             }
         )
-        made, _ = await record_inspection(db, reader, request, now=_at(plan["year"], month, day), caller=_OFFICE)
+        made, _ = await record_inspection(db, reader, request, now=_at(plan["year"], month, day), caller=OFFICE)
         found.append(len(findings))
         told = {"score": chance.randrange(70, 100), "circular_ref": "演示通报", "exposure_ref": "演示曝光"}
         known = dict(list(told.items())[: chance.randrange(0, 4)])
         patch, then = InspectionPatch.model_validate(known), _at(plan["year"], month + 1, 20)
-        await patch_inspection(db, made.id, patch, match=None, now=then, caller=_OFFICE)
+        await patch_inspection(db, made.id, patch, match=None, now=then, caller=OFFICE)
     return found
 
 

@@ -5,7 +5,6 @@ Each step is taken by the service's own use case at the instant it is said to ha
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,7 +13,6 @@ from sqlalchemy import text
 from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.cases import CaseKind
-from app.domain.roles import Actor, Grant, Role
 from app.rendering import Known
 from app.schemas.case import (
     AssignStep,
@@ -30,16 +28,15 @@ from app.schemas.case import (
     RecheckStep,
 )
 from app.services import case_steps
-from app.services.caller import Caller
 from app.services.candidates import list_candidates
 from app.services.cases import register_case
 from app.services.reader import Reader
+from seed.demo_callers import OFFICE, of_unit
 
 __all__ = ["fill_ledger"]
 
 PLAN = "431228-2023"
 _IS_LOADED = Query(text("SELECT EXISTS (SELECT FROM plans WHERE code = CAST(:plan AS text))"))
-_OFFICE = Caller(Actor("system:demo", "演示", (Grant(Role.SUPERVISOR),)))
 # The day on which orders are issued on what lags, and how many.
 ORDERED_ON, ORDERS = date(2023, 8, 2), 3
 
@@ -188,7 +185,7 @@ async def fill_ledger(db: Database, reader: Reader) -> int:
 async def _orders(db: Database, within: Reader) -> int:
     """Orders on the first few of what lags: one is closed, one is escalated, one has just been received."""
     query = CandidateQuery(plan=PLAN, as_of=_at(ORDERED_ON, 8))
-    found = await list_candidates(within, query, Known.parse(None), now=_at(ORDERED_ON, 8), caller=_OFFICE)
+    found = await list_candidates(within, query, Known.parse(None), now=_at(ORDERED_ON, 8), caller=OFFICE)
     assert found.body is not None, "nothing is known yet"
     lagging = CandidatesRead.model_validate_json(found.body).items[:ORDERS]
     person = "牵头单位负责人"
@@ -212,18 +209,13 @@ async def _orders(db: Database, within: Reader) -> int:
 
 
 async def _live(db: Database, within: Reader, case: CaseCreate, day: date, steps: Sequence[_Step]) -> None:
-    made = await register_case(db, within, case, now=_at(day, 9), caller=_OFFICE)
+    made = await register_case(db, within, case, now=_at(day, 9), caller=OFFICE)
     identity = UUID(bytes=made.id.bytes)
     for hour, step in enumerate(steps, 10):
-        caller = _of_unit(made.unit.unit) if step.name in _OF_UNIT else _OFFICE
+        caller = of_unit(made.unit.unit) if step.name in _OF_UNIT else OFFICE
         said = step.said if step.said is not None else _UNSAID[step.name]
         await _STEPS[step.name](db, identity, said, match=None, now=_at(step.day, hour), caller=caller)
 
 
 def _at(day: date, hour: int) -> datetime:
     return datetime(day.year, day.month, day.day, hour, tzinfo=SHANGHAI)
-
-
-@cache
-def _of_unit(unit: str) -> Caller:
-    return Caller(Actor("system:demo", "演示", (Grant(Role.REPORTER, unit=unit),)))

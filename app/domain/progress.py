@@ -32,6 +32,7 @@ __all__ = [
     "check_report",
     "deviation",
     "light",
+    "percent_of",
     "refuse_report",
     "refuse_schedule",
     "schedule_progress",
@@ -136,6 +137,11 @@ class PointRefusal(NamedTuple):
     field: str
     code: str
     detail: str
+
+
+def percent_of(part: int, whole: int) -> Decimal | None:
+    """How many per cent a part is of a whole, to two places, half up; ``None`` of a whole that is nothing."""
+    return (_HUNDRED * part / whole).quantize(_CENT, ROUND_HALF_UP) if whole else None
 
 
 def schedule_progress(year: int, day: date, points: Sequence[tuple[date, Decimal]] = ()) -> Decimal:

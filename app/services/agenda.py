@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from app.clock import SHANGHAI
+from app.clock import SHANGHAI, day_of
 from app.db import Query
 from app.domain.deadlines import deadline_text, report_name
 from app.domain.plan import RuleUnitRole
@@ -172,7 +172,7 @@ async def list_deadlines(
 
 def _span(query: DeadlineQuery, as_of: datetime) -> tuple[datetime, datetime]:
     """The first and the last instant of the days asked for; the ends of time stand in for days beyond them."""
-    first = query.from_ or as_of.astimezone(SHANGHAI).date()
+    first = query.from_ or day_of(as_of)
     last = query.to or (first + _HORIZON if first <= date.max - _HORIZON else date.max)
     if last < first:
         origin = "" if query.from_ else "(省略时为 as_of 当日)"

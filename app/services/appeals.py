@@ -169,11 +169,8 @@ async def decide_appeal(
     before = {"state": row["state"]}
     act = Act(AuditAction.APPEAL_DECIDE, str(identity), row["plan"], row["unit"], before=before, after=after)
     await record(db, caller, [act], now=now)
-    # An id that asyncpg read is of a type of its own.
     where = {"plan": row["plan"], "battle": row["battle"], "unit": row["unit"]}
-    event = NewEvent(
-        EventType.APPEAL_DECIDED, at=now, **where, subject=UUID(int=identity.int), data={"kind": request.decision}
-    )
+    event = NewEvent(EventType.APPEAL_DECIDED, at=now, **where, subject=identity, data={"kind": request.decision})
     await emit(db, [event])
     return _appeal(await db.fetch_row(_BY_ID, id=identity, as_of=now), caller, past=False)
 

@@ -7,12 +7,12 @@ from uuid import UUID
 import uuid_utils.compat
 from sqlalchemy import DateTime, Text, Uuid, bindparam, cast, select, text
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import Database, Query
 from app.domain.assessment import DEFAULT_SCHEME, DEFAULT_SCHEME_NOTE
 from app.domain.audit import AuditAction
 from app.domain.permissions import Capability, Subject, may_assess
-from app.errors import Fault, NotFoundError, UnknownReferenceError
+from app.errors import NotFoundError, unknown_reference
 from app.models import AssessmentScheme, Plan
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
@@ -88,8 +88,7 @@ async def create_scheme(
         raise forbidden(caller.actor, Capability.ASSESS, request.plan)
     plan = await db.fetch_value(_PLAN, plan=request.plan)
     if plan is None:
-        detail = f"没有总体方案 {request.plan}"
-        raise UnknownReferenceError(detail, faults=[Fault("/body/plan", "unknown_plan", detail)])
+        raise unknown_reference("/body/plan", "unknown_plan", f"没有总体方案 {request.plan}")
     await db.fetch(_ALONE, plan=request.plan)
     identity = uuid_utils.compat.uuid7()
     said = {"effective_on": request.effective_on, "note": request.note}
@@ -129,14 +128,13 @@ async def scheme_used(
     Raises:
         UnknownReferenceError: the plan has no such version.
     """
-    day: date = judged_at.astimezone(SHANGHAI).date()
+    day: date = day_of(judged_at)
     row = await db.fetch_row(_USED, plan=scope.plan_key, scheme=scheme, day=day, judged_at=judged_at)
     if row is not None:
         parameters = SchemeParameters.model_validate_json(row["parameters"])
         return SchemeUsed(id=row["id"], version=row["version"], parameters=parameters, note=row["note"])
     if scheme is not None:
-        detail = f"{scope.plan} 没有考核办法 {scheme}"
-        raise UnknownReferenceError(detail, faults=[Fault(f"{at}/scheme", "unknown_scheme", detail)])
+        raise unknown_reference(f"{at}/scheme", "unknown_scheme", f"{scope.plan} 没有考核办法 {scheme}")
     return SchemeUsed(id=None, version=0, parameters=SchemeParameters.of(DEFAULT_SCHEME), note=DEFAULT_SCHEME_NOTE)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from app.clock import SHANGHAI
 from app.db import Database, Query
-from app.errors import AmbiguousError, Fault, UnknownReferenceError
+from app.errors import AmbiguousError, Fault, unknown_reference
 from app.services.reader import Reader
 from app.services.units import unit_named
 
@@ -62,10 +62,10 @@ async def scope_of(db: Database, plan: str, battle: str | None, *, at: str = "/b
     """
     rows = await db.fetch(_SCOPE, plan=plan, battle=battle)
     if not rows:
-        raise _refusal("unknown_plan", f"没有总体方案 {plan}", f"{at}/plan")
+        raise unknown_reference(f"{at}/plan", "unknown_plan", f"没有总体方案 {plan}")
     if rows[0]["battle"] is None:
         detail = f"{plan} 没有规定考核等次的仗,请给出 battle" if battle is None else f"{plan} 没有仗 {battle}"
-        raise _refusal("unknown_battle", detail, f"{at}/battle")
+        raise unknown_reference(f"{at}/battle", "unknown_battle", detail)
     if len(rows) > 1:
         detail = f"{plan} 有多个仗规定了考核等次,请给出 battle"
         faults = [Fault(f"{at}/battle", "ambiguous_battle", detail)]
@@ -84,9 +84,5 @@ async def assessed_unit(db: Database, reader: Reader, name: str, scope: Scope, *
     unit = await unit_named(reader, name, scope=scope.plan, at=at)
     if not await db.fetch_value(_LEADS, unit=unit["id"], battle=scope.battle_key):
         detail = f"“{unit['name']}”不是{scope.battle_name}的牵头单位,不在考核之列"
-        raise _refusal("not_assessed", detail, f"{at}/unit")
+        raise unknown_reference(f"{at}/unit", "not_assessed", detail)
     return unit
-
-
-def _refusal(code: str, detail: str, pointer: str) -> UnknownReferenceError:
-    return UnknownReferenceError(detail, faults=[Fault(pointer, code, detail)])

@@ -19,7 +19,7 @@ from app.domain.cases import CaseKind, CaseState
 from app.domain.deadlines import report_name
 from app.domain.periods import Period
 from app.domain.plan import Direction, Operator, RuleKind
-from app.domain.progress import Light, Stage
+from app.domain.progress import Light, Stage, percent_of
 from app.files.forms import aim_text
 from app.models import Battle, Indicator, Obligation, Plan, Rule, Submission, SubmissionRevision, Target, Task, Unit
 from app.rendering import exact
@@ -213,8 +213,8 @@ async def compose_content(reader: Reader, of: BulletinOf, *, as_of: datetime) ->
         period=of.period.code,
         as_of=as_of,
         progress=progress,
-        stage_shares={stage: _share(count, progress.tasks) for stage, count in progress.stages.items()},
-        light_shares={light: _share(count, progress.tasks) for light, count in progress.lights.items()},
+        stage_shares={stage: percent_of(count, progress.tasks) for stage, count in progress.stages.items()},
+        light_shares={light: percent_of(count, progress.tasks) for light, count in progress.lights.items()},
         battles=battles,
         targets=targets,
         timeliness=timeliness,
@@ -280,10 +280,6 @@ async def _orders(reader: Reader, of: BulletinOf, as_of: datetime) -> list[Bulle
         for one in found
         if one.state is not CaseState.REGISTERED
     ]
-
-
-def _share(count: int, tasks: int) -> Decimal | None:
-    return (Decimal(100 * count) / tasks).quantize(_CENT, ROUND_HALF_UP) if tasks else None
 
 
 def _laggard(row: Any) -> BulletinLaggard:

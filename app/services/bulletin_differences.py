@@ -12,15 +12,14 @@ from app.models import Bulletin
 from app.rendering import Known, Rendered, render
 from app.schemas.bulletin import BulletinDifference, FigureDifference, LaggardDifference
 from app.schemas.bulletin_content import BulletinContent
-from app.services.bulletin_reads import bulletin_columns, bulletin_row
+from app.services.bulletin_reads import COLUMNS, bulletin_row
 from app.services.caller import Caller
 from app.services.reader import Reader, decoded
 
 __all__ = ["get_difference"]
 
 _PREVIOUS = Query(
-    bulletin_columns()
-    .add_columns(Bulletin.content)
+    COLUMNS.add_columns(Bulletin.content)
     .where(
         Bulletin.plan_id == bindparam("plan"),
         Bulletin.battle_id.is_not_distinct_from(bindparam("battle", type_=Bulletin.battle_id.type)),

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from app.clock import SHANGHAI
+from app.clock import SHANGHAI, day_of
 from app.domain.bulletins import BulletinKind, BulletinState, instant_text, period_text
 from app.domain.deadlines import deadline_text
 from app.domain.periods import parse_period
@@ -83,7 +83,7 @@ def _sheet(bulletin: BulletinRead) -> Sheet:
 
 
 def _day(instant: datetime) -> str:
-    return _date(instant.astimezone(SHANGHAI).date())
+    return _date(day_of(instant))
 
 
 def _date(day: date) -> str:

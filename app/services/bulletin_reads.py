@@ -1,4 +1,4 @@
-"""Bulletins as they are read: listed, shown, compared with the issue before, and checked against the data."""
+"""Bulletins as they are read: listed, shown, previewed, and checked against the data."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Boolean, Text, Uuid, and_, any_, bindparam, or_, select
 
-from app.clock import SHANGHAI
+from app.clock import SHANGHAI, day_of
 from app.db import Database, Query
 from app.domain.actions import bulletin_actions
 from app.domain.bulletin_scope import bulletin_scope
@@ -24,7 +24,7 @@ from app.domain.bulletins import (
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject, may_edit_bulletin, may_read_bulletin
 from app.domain.plan import plan_of
-from app.errors import Fault, InvalidRequestError, NotFoundError, UnknownReferenceError
+from app.errors import Fault, InvalidRequestError, NotFoundError, unknown_reference
 from app.models import Battle, Bulletin, Plan, TaskForce, Unit, UnitAlias
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
@@ -46,7 +46,8 @@ from app.services.deadlines import parsed_period
 from app.services.reader import Reader, decoded, equal_to, page_request
 
 __all__ = [
-    "bulletin_columns",
+    "COLUMNS",
+    "asked_of",
     "bulletin_of",
     "bulletin_row",
     "content_text",
@@ -66,7 +67,7 @@ _NAMES = tuple(
     for name in BulletinItem.model_fields
     if name not in {"plan", "battle", "unit", "number_text", "explanation", "allowed_actions"}
 )
-_COLUMNS: Statement = (
+COLUMNS: Statement = (
     select(
         Bulletin.id.label("sort_key"),
         *(getattr(Bulletin, name) for name in _NAMES),
@@ -85,11 +86,7 @@ _COLUMNS: Statement = (
     .join(Unit, Unit.id == Bulletin.unit_id)
     .outerjoin(Battle, Battle.id == Bulletin.battle_id)
 )
-
-
-def bulletin_columns() -> Statement:
-    """What every answer about bulletins needs of them."""
-    return _COLUMNS
+"""What every answer about bulletins needs of them."""
 
 
 def _among(column: Any, parameter: str) -> Any:
@@ -97,7 +94,7 @@ def _among(column: Any, parameter: str) -> Any:
 
 
 _LISTING = Listing(
-    statement=_COLUMNS,
+    statement=COLUMNS,
     key=Bulletin.id,
     sorts={"id": Bulletin.id},
     conditions={
@@ -116,7 +113,7 @@ _LISTING = Listing(
         ),
     },
 )
-_ONE = Query(_COLUMNS.add_columns(Bulletin.content, Bulletin.parts).where(Bulletin.id == bindparam("id", type_=Uuid)))
+_ONE = Query(COLUMNS.add_columns(Bulletin.content, Bulletin.parts).where(Bulletin.id == bindparam("id", type_=Uuid)))
 _PLAN = Query(
     select(Plan.id, Plan.code, Plan.short_title, Plan.year, Plan.issuer).where(Plan.code == bindparam("plan"))
 )
@@ -154,7 +151,7 @@ def demand_editor(wanted: BulletinCreate, caller: Caller, *, at: str) -> None:
         ForbiddenError: the battle, or the plan, is not one that the caller acts for.
     """
     if wanted.battle is not None and plan_of(wanted.battle) != wanted.plan:
-        raise _unknown(f"{at}/battle", "unknown_battle", f"{wanted.battle} 不是 {wanted.plan} 的仗")
+        raise unknown_reference(f"{at}/battle", "unknown_battle", f"{wanted.battle} 不是 {wanted.plan} 的仗")
     if not may_edit_bulletin(caller.actor, Subject(wanted.plan, wanted.battle)):
         raise forbidden(caller.actor, Capability.EDIT_BULLETINS, wanted.battle or wanted.plan)
 
@@ -167,13 +164,13 @@ async def bulletin_of(reader: Reader, wanted: BulletinCreate, *, at: str) -> Bul
     """
     plan = await reader.pool.fetch_row(_PLAN, plan=wanted.plan)
     if plan is None:
-        raise _unknown(f"{at}/plan", "unknown_plan", f"没有总体方案 {wanted.plan};可用 /api/v1/plans 查找")
+        raise unknown_reference(f"{at}/plan", "unknown_plan", f"没有总体方案 {wanted.plan};可用 /api/v1/plans 查找")
     period = parsed_period(wanted.period, f"{at}/period")
     if (refused := refuse_period(wanted.kind, period, plan["year"])) is not None:
-        raise _unknown(f"{at}/period", "wrong_period", refused)
+        raise unknown_reference(f"{at}/period", "wrong_period", refused)
     found = await reader.pool.fetch_row(_BATTLE, plan=plan["id"], battle=wanted.battle)
     if found is None:
-        raise _unknown(f"{at}/battle", "unknown_battle", f"没有仗 {wanted.battle};可用 /api/v1/battles 查找")
+        raise unknown_reference(f"{at}/battle", "unknown_battle", f"没有仗 {wanted.battle};可用 /api/v1/battles 查找")
     of_battle = wanted.battle is not None
     unit: tuple[int, str, str] = (found["unit_id"], found["unit"], found["unit_name"])
     if not of_battle and (issuer := await reader.pool.fetch_row(_ISSUER, plan=plan["id"])) is not None:
@@ -195,6 +192,11 @@ async def bulletin_of(reader: Reader, wanted: BulletinCreate, *, at: str) -> Bul
     )
 
 
+def asked_of(row: Any) -> BulletinCreate:
+    """What a bulletin was drawn up for, as it would be asked for again."""
+    return BulletinCreate.model_validate({name: row[name] for name in ("plan", "battle", "kind", "period")})
+
+
 def refuse_as_of(of: BulletinOf, as_of: datetime, *, now: datetime, at: str) -> None:
     """Refuse an instant that lies ahead, or before the period.
 
@@ -203,7 +205,7 @@ def refuse_as_of(of: BulletinOf, as_of: datetime, *, now: datetime, at: str) -> 
     """
     if as_of > now:
         detail = "数据截至时刻不能晚于现在"
-    elif as_of.astimezone(SHANGHAI).date() < of.period.start:
+    elif day_of(as_of) < of.period.start:
         detail = f"数据截至时刻不能早于 {of.period.code} 之始({of.period.start})"
     else:
         return
@@ -220,10 +222,6 @@ def document_hash_of(row: Any) -> str:
     about = {name: row[name] for name in ("plan", "battle", "kind", "period", "number", "title", "issued_by")}
     instants = {name: row[name].astimezone(SHANGHAI).isoformat() for name in ("as_of", "issued_at")}
     return hash_of(row["content"], row["parts"], canonical({**about, **instants}))
-
-
-def _unknown(pointer: str, code: str, detail: str) -> UnknownReferenceError:
-    return UnknownReferenceError(detail, faults=[Fault(pointer, code, detail)])
 
 
 def _subject(row: Any) -> Subject:
@@ -347,8 +345,7 @@ async def get_verification(reader: Reader, identity: UUID, known: Known, *, call
     row = await bulletin_row(reader.pool, identity, caller)
     if not caller.sees(Subject(row["plan"], row["battle"])):
         raise forbidden(caller.actor, Capability.READ_PROGRESS, "跨单位的汇总")
-    wanted = BulletinCreate.model_validate({name: row[name] for name in ("plan", "battle", "kind", "period")})
-    of = await bulletin_of(reader, wanted, at="/path")
+    of = await bulletin_of(reader, asked_of(row), at="/path")
     text = content_text(await compose_content(reader, of, as_of=row["as_of"]))
     before, after = decoded(row["content"]), decoded(text)
     differing = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))

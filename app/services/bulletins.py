@@ -23,14 +23,12 @@ from app.domain.bulletins import (
 )
 from app.domain.events import EventType
 from app.domain.permissions import Capability, Subject, may_edit_bulletin
-from app.domain.state_table import WrongStepError as WrongStep
 from app.errors import (
     ConflictError,
     Fault,
     InvalidRequestError,
     PreconditionError,
-    UnknownReferenceError,
-    WrongStepError,
+    unknown_reference,
 )
 from app.rendering import Known, Rendered, render
 from app.schemas.bulletin import (
@@ -45,6 +43,7 @@ from app.schemas.bulletin import (
 from app.services.audit import Act, record
 from app.services.bulletin_content import compose_content
 from app.services.bulletin_reads import (
+    asked_of,
     bulletin_of,
     bulletin_row,
     content_text,
@@ -56,6 +55,7 @@ from app.services.bulletin_reads import (
 from app.services.caller import Caller, forbidden
 from app.services.events import NewEvent, emit
 from app.services.reader import Reader, decoded
+from app.services.state_steps import open_steps_named
 
 __all__ = ["create_bulletin", "discard_bulletin", "issue_bulletin", "patch_bulletin", "regenerate_bulletin"]
 
@@ -191,8 +191,7 @@ async def patch_bulletin(
     parts = parts.model_copy(update=given)
     listed = {one["task"] for one in decoded(was["content"])["laggards"]}
     if "remarks" in given and (unknown := sorted(set(parts.remarks) - listed)):
-        detail = f"本期滞后任务中没有 {unknown[0]}"
-        raise UnknownReferenceError(detail, faults=[Fault(f"/body/remarks/{unknown[0]}", "not_lagging", detail)])
+        raise unknown_reference(f"/body/remarks/{unknown[0]}", "not_lagging", f"本期滞后任务中没有 {unknown[0]}")
     await db.fetch(_EDIT, id=identity, title=title, parts=_parts_text(parts), now=now)
     after = await bulletin_row(db, identity, caller)
     await _recorded(db, AuditAction.BULLETIN_EDIT, was, after, now=now, caller=caller)
@@ -216,7 +215,7 @@ async def regenerate_bulletin(
         InvalidRequestError: the instant lies ahead or before the period.
     """
     was = await _taken(db, identity, BulletinAction.REGENERATE, caller, match=match)
-    of = await bulletin_of(reader, _asked(was), at="/path")
+    of = await bulletin_of(reader, asked_of(was), at="/path")
     as_of = step.as_of or now
     refuse_as_of(of, as_of, now=now, at="/body")
     content = content_text(await compose_content(reader, of, as_of=as_of))
@@ -305,20 +304,14 @@ async def _taken(db: Database, identity: UUID, action: BulletinAction, caller: C
         raise forbidden(caller.actor, Capability.EDIT_BULLETINS, row["battle_name"] or row["plan_title"])
     if match is not None and render(shown_bulletin(row, caller), match).body is not None:
         raise PreconditionError("该简报通报已被更改,请重新读取")
-    try:
+    with open_steps_named():
         apply_bulletin_step(BulletinState(row["state"]), action)
-    except WrongStep as error:
-        raise WrongStepError(str(error), allowed=list(error.allowed)) from None
     return row
-
-
-def _asked(row: Any) -> BulletinCreate:
-    return BulletinCreate.model_validate({name: row[name] for name in ("plan", "battle", "kind", "period")})
 
 
 async def _signer(reader: Reader, row: Any) -> str:
     """Who signs where nobody else is named."""
-    of = await bulletin_of(reader, _asked(row), at="/path")
+    of = await bulletin_of(reader, asked_of(row), at="/path")
     return of.signer
 
 

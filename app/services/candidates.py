@@ -17,7 +17,7 @@ from app.domain.deadlines import ObligationStatus
 from app.domain.permissions import Subject
 from app.domain.plan import RuleKind, battle_of, plan_of
 from app.domain.progress import Light
-from app.errors import Fault, UnknownReferenceError
+from app.errors import unknown_reference
 from app.models import Battle, Case, Obligation, Plan, Rule, RuleVersion, Task, Unit
 from app.rendering import Known, Rendered, exact, render
 from app.schemas.case import CandidateQuery, CandidateRead, CandidatesRead
@@ -210,8 +210,7 @@ async def list_candidates(
         ForbiddenError: the caller does not see the whole of it.
     """
     if query.battle is not None and plan_of(query.battle) != query.plan:
-        detail = f"仗 {query.battle} 不属于总体方案 {query.plan}"
-        raise UnknownReferenceError(detail, faults=[Fault("/query/battle", "unknown_battle", detail)])
+        raise unknown_reference("/query/battle", "unknown_battle", f"仗 {query.battle} 不属于总体方案 {query.plan}")
     demand_whole(caller, Subject(query.plan, query.battle))
     asked = at_instant(query.as_of or now)
     rows = await reader.pool.fetch(_CANDIDATES, plan=query.plan, battle=query.battle, **asked)

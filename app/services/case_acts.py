@@ -3,7 +3,7 @@
 Of two at once the second waits for the lock, and finds what the first has left.
 """
 
-from datetime import date, datetime, time
+from datetime import datetime, time
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -16,16 +16,16 @@ from app.domain.audit import AuditAction
 from app.domain.cases import CaseAction, CaseKind, CaseState, apply
 from app.domain.events import EventType
 from app.domain.permissions import Capability
-from app.domain.state_table import WrongStepError as WrongStep
-from app.errors import PreconditionError, WrongStepError
+from app.errors import PreconditionError
 from app.rendering import Known
 from app.schemas.case import CaseRead
 from app.services.audit import Act, record
 from app.services.caller import Caller, forbidden
 from app.services.case_reads import case_row, is_known, missing_case, read_case, subject_of_case
 from app.services.events import NewEvent, emit
+from app.services.state_steps import open_steps_named
 
-__all__ = ["Answer", "by", "case_event", "case_for", "day_of", "take_step"]
+__all__ = ["Answer", "by", "case_event", "case_for", "take_step"]
 
 Answer: TypeAlias = tuple[CaseRead, str]
 
@@ -89,10 +89,8 @@ async def case_for(
         raise forbidden(caller.actor, capability, f"{case['unit_name']}的{kind.label}:{action.label}")
     if match is not None and not is_known(case, match):
         raise PreconditionError("该台账事项已被更改,请重新读取")
-    try:
+    with open_steps_named():
         return case, apply(CaseState(case["state"]), action)
-    except WrongStep as error:
-        raise WrongStepError(str(error), allowed=[step.value for step in error.allowed]) from None
 
 
 async def take_step(
@@ -160,8 +158,7 @@ def case_event(kind: EventType, case: CaseRead, now: datetime) -> NewEvent:
         plan=case.plan,
         battle=case.battle,
         unit=case.unit.unit,
-        # Read by asyncpg it is of a type that orjson does not know.
-        subject=UUID(bytes=case.id.bytes),
+        subject=case.id,
         data={"task": case.task, "kind": case.kind, "level": case.level, "due_at": due_at},
     )
 
@@ -169,8 +166,3 @@ def case_event(kind: EventType, case: CaseRead, now: datetime) -> NewEvent:
 def by(caller: Caller) -> dict[str, str]:
     """Who takes a step, for its row."""
     return {"actor": caller.actor.id, "actor_name": caller.actor.name}
-
-
-def day_of(now: datetime) -> date:
-    """The day that an instant lies on in Shanghai."""
-    return now.astimezone(SHANGHAI).date()

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Date, DateTime, Text, Uuid, and_, any_, bindparam, func, literal_column, select, true
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import Database, Query
 from app.domain.actions import case_actions
 from app.domain.cases import KINDS, CaseAction, CaseFacts, CaseKind, CaseState, explain
@@ -48,18 +48,8 @@ _AS_OF = bindparam("as_of", type_=DateTime(timezone=True))
 _DAY = bindparam("day", type_=Date)
 _LAST = literal_column("DATE '9999-12-30'", Date())
 _STANDING = ("state", "round", "level", "due_on", "recheck_due_on", "responsible_person", "closed_at")
-_SAME = (
-    "id",
-    "kind",
-    "title",
-    "description",
-    "source_ref",
-    "enterprise",
-    "place",
-    "registered_at",
-    "registered_by",
-    "version",
-)
+_SAID = ("id", "kind", "title", "description", "source_ref", "enterprise", "place", "registered_at")
+_SAME = (*_SAID, "registered_by", "version")
 
 
 def stood_then() -> Any:
@@ -182,7 +172,7 @@ async def open_cases(
     db: Database, *, plan: str, battle: str | None, kinds: Iterable[CaseKind], as_of: datetime
 ) -> list[OpenCase]:
     """The cases of these kinds that were open at ``as_of``, by kind and due day, whoever may see them."""
-    day = _day_of(as_of)
+    day = day_of(as_of)
     rows = await db.fetch(_OPEN_THEN, plan=plan, battle=battle, kinds=[kind.value for kind in kinds], as_of=as_of)
     return [
         OpenCase(
@@ -218,7 +208,7 @@ async def list_cases(reader: Reader, query: CaseQuery, known: Known, *, now: dat
         filters["open" if query.open else "not_open"] = {}
     for name, wanted in (("overdue", query.overdue), ("recheck_due", query.recheck_due)):
         if wanted is not None:
-            filters[name if wanted else f"not_{name}"] = {"day": _day_of(as_of)}
+            filters[name if wanted else f"not_{name}"] = {"day": day_of(as_of)}
     filters |= seen_filter(caller.granted_visibility)
     live = query.as_of is None
     listing, always = (_LIST_NOW, None) if live else (_LIST_THEN, {"as_of": as_of})
@@ -298,7 +288,7 @@ def missing_case(identity: UUID) -> NotFoundError:
 
 def case_of(row: Any, caller: Caller, as_of: datetime, *, live: bool = True) -> CaseRead:
     """A row as it is shown; with one that is not ``live`` nothing can be done."""
-    facts, day = _facts(row), _day_of(as_of)
+    facts, day = _facts(row), day_of(as_of)
     actions: Sequence[CaseAction] = (
         case_actions(
             caller.actor,
@@ -312,7 +302,7 @@ def case_of(row: Any, caller: Caller, as_of: datetime, *, live: bool = True) -> 
         else ()
     )
     rule = KINDS[facts.kind]
-    shown = (*_SAME[:-2], *(name for name in _STANDING if name != "due_on"), "plan", "battle", "task")
+    shown = (*_SAID, *(name for name in _STANDING if name != "due_on"), "plan", "battle", "task")
     return CaseRead.model_validate(
         {
             **{name: row[name] for name in shown},
@@ -340,7 +330,7 @@ def etag_of_case(identity: UUID, version: int, actions: Iterable[CaseAction], no
     """The ETag of a case as it stands: by the day it grows overdue, and callers differ in what they may do with it."""
     offered = frozenset(actions)
     mask = sum(1 << place for place, action in enumerate(CaseAction) if action in offered)
-    return f'"{identity.hex}-{version}-{mask}-{_day_of(now):%Y%m%d}"'
+    return f'"{identity.hex}-{version}-{mask}-{day_of(now):%Y%m%d}"'
 
 
 def _facts(row: Any) -> CaseFacts:
@@ -350,10 +340,6 @@ def _facts(row: Any) -> CaseFacts:
         state=CaseState(row["state"]),
         level=row["level"],
         due_on=row["due_day"],
-        closed_on=None if row["closed_at"] is None else _day_of(row["closed_at"]),
+        closed_on=None if row["closed_at"] is None else day_of(row["closed_at"]),
         recheck_due_on=row["recheck_due_on"],
     )
-
-
-def _day_of(instant: datetime) -> date:
-    return instant.astimezone(SHANGHAI).date()

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from sqlalchemy import text
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import Database, Query
 from app.domain.cases import KINDS, CaseReminder
 
@@ -66,7 +66,7 @@ _BATCH = 5000
 
 async def remind_of_cases(db: Database, now: datetime, *, batch: int = _BATCH) -> int:
     """Raise whatever has come about by ``now`` and was not said; returns how many events that are."""
-    given: dict[str, Any] = {"day": now.astimezone(SHANGHAI).date(), "now": now, "days": _DAYS, "most": batch}
+    given: dict[str, Any] = {"day": day_of(now), "now": now, "days": _DAYS, "most": batch}
     total = 0
     for raising in _RAISE.values():
         raised = batch

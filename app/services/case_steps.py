@@ -9,6 +9,7 @@ import orjson
 import uuid_utils.compat
 from sqlalchemy import text
 
+from app.clock import day_of
 from app.db import Database, Query
 from app.domain.cases import KINDS, CaseAction, CaseKind, apply
 from app.domain.events import EventType
@@ -26,7 +27,7 @@ from app.schemas.case import (
     ReopenStep,
 )
 from app.services.caller import Caller
-from app.services.case_acts import Answer, case_for, day_of, take_step
+from app.services.case_acts import Answer, case_for, take_step
 
 __all__ = [
     "add_evidence",

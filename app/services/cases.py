@@ -13,7 +13,7 @@ from app.domain.cases import CaseAction, CaseKind, CaseState
 from app.domain.events import EventType
 from app.domain.permissions import Capability, Subject
 from app.domain.plan import battle_of
-from app.errors import Fault, InvalidRequestError, UnknownReferenceError
+from app.errors import Fault, InvalidRequestError, unknown_reference
 from app.rendering import Known
 from app.schemas.case import CaseCreate, CasePatch, CaseRead
 from app.services.audit import Act, record
@@ -147,7 +147,7 @@ async def edit_case(
 
 def _demand_known(field: str, detail: str, *, known: bool) -> None:
     if not known:
-        raise UnknownReferenceError(detail, faults=[Fault(f"/body/{field}", f"unknown_{field}", detail)])
+        raise unknown_reference(f"/body/{field}", f"unknown_{field}", detail)
 
 
 def _demand_registrar(caller: Caller, subject: Subject, kind: CaseKind, unit: str) -> None:

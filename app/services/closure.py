@@ -5,17 +5,17 @@ the one before stays as it was.
 """
 
 from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Date, DateTime, Text, and_, bindparam, case, func, literal, or_, select, true
 from sqlalchemy.orm import aliased
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import Query
 from app.domain.cases import CaseAction, CaseKind
 from app.domain.permissions import Capability
+from app.domain.progress import percent_of
 from app.domain.visibility import Visibility
 from app.errors import Fault, InvalidRequestError
 from app.models import Battle, Case, CaseStep, Plan, Unit
@@ -116,7 +116,7 @@ async def measure_closure(
         _statement(query.group_by, limited=bool(seen)),
         **seen.get("seen", {}),
         as_of=as_of,
-        day=as_of.astimezone(SHANGHAI).date(),
+        day=day_of(as_of),
         since=query.from_,
         until=query.to,
         plan=query.plan,
@@ -149,12 +149,8 @@ def _visibility(query: ClosureQuery, caller: Caller) -> Visibility:
 def _row(key: str, name: str, counted: dict[str, int]) -> ClosureRow:
     # What was closed before its time is up has been closed: it counts on both sides.
     denominator = sum(counted.values()) - counted["not_due"]
-    percent = (
-        None
-        if denominator == 0
-        else (Decimal(100 * counted["closed_in_time"]) / denominator).quantize(Decimal("0.01"), ROUND_HALF_UP)
-    )
-    rate = ClosureRate(numerator=counted["closed_in_time"], denominator=denominator, percent=percent)
+    in_time = counted["closed_in_time"]
+    rate = ClosureRate(numerator=in_time, denominator=denominator, percent=percent_of(in_time, denominator))
     return ClosureRow(key=key, name=name, cases=sum(counted.values()), **counted, closure=rate)
 
 

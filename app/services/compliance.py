@@ -6,7 +6,7 @@ were; a past instant is computed from the obligations of the periods asked for.
 
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from functools import cache, partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from app.domain.deadlines import ObligationStatus
 from app.domain.periods import Period
 from app.domain.permissions import Capability
 from app.domain.plan import Frequency
+from app.domain.progress import percent_of
 from app.domain.visibility import Visibility
 from app.errors import Fault, InvalidRequestError
 from app.models import Battle, ComplianceCount, Obligation, Plan, Region, Rule, RuleVersion, Task, Unit
@@ -260,12 +261,7 @@ def _row(key: str, name: str, counted: dict[str, int]) -> ComplianceRow:
 
 
 def _ratio(numerator: int, denominator: int) -> Ratio:
-    percent = (
-        None
-        if denominator == 0
-        else (Decimal(100 * numerator) / denominator).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
-    )
-    return Ratio(numerator=numerator, denominator=denominator, percent=percent)
+    return Ratio(numerator=numerator, denominator=denominator, percent=percent_of(numerator, denominator))
 
 
 def _sort_value(row: ComplianceRow, by: str) -> Any:

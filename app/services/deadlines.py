@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INTERVAL
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import Query
 from app.domain.actions import ObligationAction, obligation_actions, obligation_rights
 from app.domain.deadlines import Facts, ObligationStatus, due_of, explain, judge, report_name
@@ -299,7 +299,7 @@ async def list_obligations(
     filters |= seen_filter(caller.visibility)
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters, always={"as_of": as_of})
     rights = _rights_of(caller)
-    today = now.astimezone(SHANGHAI).date()
+    today = day_of(now)
     # As it stood at another instant nothing can be done with it; and what the past was stays as it was.
     items = [
         _obligation(row, as_of, rights(row["plan"], row["unit"], row["kind"]) if query.as_of is None else (), today)

@@ -95,7 +95,14 @@ class NewEvent:
 async def emit(db: Database, events: Sequence[NewEvent]) -> None:
     """Write events, to be told once the transaction around it is committed."""
     if events:
-        await db.fetch(_EMIT, events=orjson.dumps([asdict(event) for event in events]).decode())
+        await db.fetch(_EMIT, events=orjson.dumps([asdict(event) for event in events], default=_id_text).decode())
+
+
+def _id_text(value: object) -> str:
+    """An id that asyncpg read, which is of a type of its own."""
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(value)
 
 
 async def place(leading: Database, *, most: int = 1000) -> int:

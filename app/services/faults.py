@@ -16,8 +16,12 @@ from app.domain.events import EventType
 from app.domain.hearing import FaultAction, FaultDecision, FaultState, decide_fault
 from app.domain.permissions import Capability, Subject, may_answer_assessment, may_assess
 from app.domain.plan import battle_of, plan_of
-from app.domain.state_table import WrongStepError as WrongStep
-from app.errors import Fault, InvalidRequestError, NotFoundError, UnknownReferenceError, WrongStepError
+from app.errors import (
+    Fault,
+    InvalidRequestError,
+    NotFoundError,
+    unknown_reference,
+)
 from app.models import Battle, Plan, ReportingFault, Task, Unit
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
@@ -30,6 +34,7 @@ from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
 from app.services.events import NewEvent, emit
 from app.services.reader import Reader, equal_to, key_of, page_request
+from app.services.state_steps import open_steps_named
 from app.services.tasks import task_key
 from app.services.units import resolve_unit
 from app.services.visible_rows import seen_conditions, seen_filter
@@ -253,8 +258,9 @@ def _battle(request: FaultCreate) -> str | None:
         return request.battle
     wrong_plan = plan_of(request.task) != request.plan
     if wrong_plan or request.battle not in {None, battle_of(request.task)}:
-        detail = f"任务 {request.task} 不属于 {request.plan if wrong_plan else request.battle}"
-        raise UnknownReferenceError(detail, faults=[Fault("/body/task", "unknown_task", detail)])
+        raise unknown_reference(
+            "/body/task", "unknown_task", f"任务 {request.task} 不属于 {request.plan if wrong_plan else request.battle}"
+        )
     return battle_of(request.task)
 
 
@@ -263,8 +269,7 @@ async def _task(db: Database, request: FaultCreate, scope: Scope) -> int | None:
         return None
     key = await task_key(db, request.task)
     if key is None:
-        detail = f"{scope.battle_name}没有任务 {request.task}"
-        raise UnknownReferenceError(detail, faults=[Fault("/body/task", "unknown_task", detail)])
+        raise unknown_reference("/body/task", "unknown_task", f"{scope.battle_name}没有任务 {request.task}")
     return key
 
 
@@ -282,10 +287,8 @@ async def _locked(db: Database, identity: UUID, now: datetime, caller: Caller) -
 
 
 def _to_state(row: Any, step: FaultAction | FaultDecision, now: datetime) -> FaultState:
-    try:
+    with open_steps_named():
         return decide_fault(FaultState(row["state"]), step, answer_time_over=now > row["answer_due_at"])
-    except WrongStep as error:
-        raise WrongStepError(str(error), allowed=[step.value for step in error.allowed]) from None
 
 
 async def _stepped(
@@ -298,7 +301,6 @@ async def _stepped(
 
 
 def _event(kind: EventType, row: Any, now: datetime) -> NewEvent:
-    # An id that asyncpg read is of a type of its own.
     data = {"task": row["task"], "period": row["period"], "kind": row["kind"], "due_at": row["answer_due_at"]}
     return NewEvent(
         kind,
@@ -306,7 +308,7 @@ def _event(kind: EventType, row: Any, now: datetime) -> NewEvent:
         plan=row["plan"],
         battle=row["battle"],
         unit=row["unit"],
-        subject=UUID(int=row["id"].int),
+        subject=row["id"],
         data=data,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 from pypinyin import Style, lazy_pinyin
 from sqlalchemy import bindparam, text
 
-from app.clock import SHANGHAI
+from app.clock import SHANGHAI, day_of
 from app.db import Database, Query
 from app.domain.actions import figure_actions
 from app.domain.audit import AuditAction
@@ -18,7 +18,13 @@ from app.domain.owing import reporters
 from app.domain.permissions import Capability, Subject, may_give_figure
 from app.domain.plan import AssignmentRole, Operator, UnitKind, battle_of, plan_of
 from app.domain.search import EntryKind, index_text
-from app.errors import ConflictError, Fault, InvalidRequestError, NotFoundError, UnknownReferenceError
+from app.errors import (
+    ConflictError,
+    Fault,
+    InvalidRequestError,
+    NotFoundError,
+    unknown_reference,
+)
 from app.models import GivenFigure, Target, Task
 from app.rendering import Known, Rendered, exact, render
 from app.schemas.base import AsOfQuery
@@ -138,10 +144,9 @@ async def give_figure(
     if task is None:
         raise NotFoundError(f"没有任务 {code}")
     if task["upstream_note"] is None:
-        detail = f"任务 {code} 的目标由方案自定,不待上级下达"
-        raise UnknownReferenceError(detail, faults=[Fault("/path/code", "not_upstream", detail)])
+        raise unknown_reference("/path/code", "not_upstream", f"任务 {code} 的目标由方案自定,不待上级下达")
     document = given.document
-    if document.issued_on > now.astimezone(SHANGHAI).date():
+    if document.issued_on > day_of(now):
         raise _refusal("/body/document/issued_on", "not_yet", f"成文日期 {document.issued_on} 尚未到来")
     if (given.operator is Operator.RANGE) != (given.value_max is not None):
         raise _refusal("/body/value_max", "range_has_max", "value_max 须且只须与 operator=range 同时给出")

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import text
 
@@ -81,6 +80,6 @@ def _covered(row: Any) -> CoveredUnitRead:
     return CoveredUnitRead(
         unit=UnitRef(unit=row["code"], name=row["name"]),
         kind=row["kind"],
-        inspection=UUID(int=row["inspection"].int) if there else None,
+        inspection=row["inspection"],
         lacking=list(lacking_parts(inspected=there, scored=scored, told=told, exposed=exposed)),
     )

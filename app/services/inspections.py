@@ -10,15 +10,15 @@ from sqlalchemy import DateTime, Uuid, bindparam, func, select, text, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import Database, Query
 from app.domain.actions import inspection_actions
 from app.domain.audit import AuditAction
 from app.domain.cases import CaseKind
 from app.domain.events import EventType
 from app.domain.inspections import DEFAULT_TEAMS, INSPECTION_RULE, lacking_parts
-from app.domain.permissions import Capability, Subject, may_record_ranking
-from app.errors import ConflictError, Fault, InvalidRequestError, NotFoundError, PreconditionError
+from app.domain.permissions import Subject
+from app.errors import ConflictError, Fault, InvalidRequestError, NotFoundError, PreconditionError, summary_of
 from app.models import (
     Battle,
     Case,
@@ -41,12 +41,12 @@ from app.schemas.inspection import (
     InspectionRead,
 )
 from app.services.audit import Act, record
-from app.services.caller import Caller, forbidden
+from app.services.caller import Caller
 from app.services.case_reads import stood_then
 from app.services.cases import register_case
 from app.services.deadlines import parsed_period
 from app.services.events import NewEvent, emit
-from app.services.quarters import QuarterRule, quarter_rule
+from app.services.quarters import QuarterRule, demand_recorder, quarter_rule
 from app.services.reader import Reader, decoded, equal_to, key_of, page_request
 from app.services.units import resolve_unit, unit_named
 from app.services.visible_rows import seen_conditions, seen_filter
@@ -214,9 +214,9 @@ async def record_inspection(
         ConflictError: the unit's inspection of this quarter is recorded already.
     """
     rule = await quarter_rule(db, request.plan, INSPECTION_RULE, request.period, now=now)
-    _demand_right(caller, rule.subject)
+    demand_recorder(caller, rule.subject)
     unit = await unit_named(reader, request.unit, scope=rule.plan, at="/body")
-    _check(request, rule, now.astimezone(SHANGHAI).date())
+    _check(request, rule, day_of(now))
     identity: UUID = uuid_utils.compat.uuid7()
     made = await db.fetch(
         _RECORD,
@@ -266,7 +266,7 @@ async def patch_inspection(
     row = await db.fetch_row(_NEWEST, id=identity, as_of=now)
     before = _seen(row, identity, caller)
     assert row is not None, "what is seen is there"
-    _demand_right(caller, Subject(before.plan, before.battle))
+    demand_recorder(caller, Subject(before.plan, before.battle))
     if match is not None and render(before, match).body is not None:
         raise PreconditionError("该巡查已被更改,请重新读取")
     kept: Mapping[str, Any] = {name: row[name] for name in _AFTERWARDS}
@@ -315,12 +315,7 @@ def _check(request: InspectionCreate, rule: QuarterRule, today: date) -> None:
             detail = f"整改期限 {finding.due_on} 早于巡查之日"
             faults.append(Fault(f"/body/findings/{place}/due_on", "before_inspection", detail))
     if faults:
-        raise InvalidRequestError("未接受: " + ";".join(fault.detail for fault in faults[:3]), faults=faults)
-
-
-def _demand_right(caller: Caller, subject: Subject) -> None:
-    if not may_record_ranking(caller.actor, subject):
-        raise forbidden(caller.actor, Capability.RECORD_RANKINGS, subject.battle or subject.plan or "")
+        raise InvalidRequestError(summary_of(faults), faults=faults)
 
 
 def _seen(row: Any, identity: UUID, caller: Caller, *, past: bool = False) -> InspectionRead:
@@ -344,8 +339,7 @@ def _read(row: Any, caller: Caller, *, past: bool) -> InspectionRead:
     return InspectionRead.model_validate(
         {
             **{name: row[name] for name in (*names, *_AFTERWARDS)},
-            # An id that asyncpg read is of a type of its own.
-            "id": UUID(int=row["id"].int),
+            "id": row["id"],
             "unit": {"unit": row["unit"], "name": row["unit_name"]},
             "changed_at": row["at"],
             "lacking": lacking,

@@ -7,13 +7,13 @@ from typing import Any
 import uuid_utils.compat
 from sqlalchemy import Uuid, bindparam, select, text
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import Database, Query
 from app.domain.audit import AuditAction
 from app.domain.periods import period_of
 from app.domain.permissions import Capability, Subject, may_file_material
 from app.domain.plan import Frequency, RuleKind
-from app.errors import Fault, UnknownReferenceError
+from app.errors import unknown_reference
 from app.models import Material, Plan, Rule, Unit
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
@@ -97,12 +97,12 @@ async def receive_material(
     """
     rule = await rule_in_force(reader, request.rule, request.plan, at="/body")
     if await db.fetch_value(_KIND, rule=rule.key) != RuleKind.MATERIAL.value:
-        raise _refusal("not_material", f"{rule.code}({rule.name})不是材料报送规则", "/body/rule")
+        raise unknown_reference("/body/rule", "not_material", f"{rule.code}({rule.name})不是材料报送规则")
     named = await unit_named(reader, request.unit, scope=rule.plan, at="/body")
     if not may_file_material(caller.actor, Subject(rule.plan, unit=named["code"])):
         raise forbidden(caller.actor, Capability.FILE_MATERIAL, named["name"])
     unit: int = named["id"]
-    today = now.astimezone(SHANGHAI).date()
+    today = day_of(now)
     newest = rule.schedule()
     period = (
         period_of(Frequency(newest["frequency"]), today)
@@ -112,11 +112,11 @@ async def receive_material(
     here = {"unit": unit, "rule": rule.key, "period": period.code}
     owed = await db.fetch_row(_OWED, **here)
     if owed is None:
-        raise _refusal("not_owed", f"“{request.unit}”在 {period.code} 没有应报的{rule.name}")
+        raise unknown_reference("/body/period", "not_owed", f"“{request.unit}”在 {period.code} 没有应报的{rule.name}")
     if period.start > today:
-        raise _refusal("period_ahead", f"{period.code} 尚未开始")
+        raise unknown_reference("/body/period", "period_ahead", f"{period.code} 尚未开始")
     if now > owed["lock_at"]:
-        raise _refusal("locked", f"{period.code} 的补报期限已过,须先批准延期")
+        raise unknown_reference("/body/period", "locked", f"{period.code} 的补报期限已过,须先批准延期")
     identity = uuid_utils.compat.uuid7()
     said = {"title": request.title, "content": request.content}
     await db.fetch(_KEEP, id=identity, **here, start=period.start, **said, now=now)
@@ -153,10 +153,6 @@ async def list_materials(reader: Reader, query: MaterialQuery, known: Known, *, 
     )
     items = [_material(row) for row in page.rows]
     return render(MaterialPage(items=items, next_cursor=page.next_cursor, total=page.total), known)
-
-
-def _refusal(code: str, detail: str, pointer: str = "/body/period") -> UnknownReferenceError:
-    return UnknownReferenceError(detail, faults=[Fault(pointer, code, detail)])
 
 
 def _material(row: Any) -> MaterialRead:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ARRAY, Text, Uuid, any_, bindparam, cast, select
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import Database, Query
 from app.domain.actions import FormAction, form_item_actions
 from app.domain.deadlines import Facts, explain, judge, report_name
@@ -83,7 +83,7 @@ async def read_form(
     Raises:
         NotFoundError: the caller may see nothing of the unit.
     """
-    unit, of, today = named["code"], parse_period(period), now.astimezone(SHANGHAI).date()
+    unit, of, today = named["code"], parse_period(period), day_of(now)
     owed = [
         row
         for row in await reader.pool.fetch(_FORM, unit=named["id"], period=period)

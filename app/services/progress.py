@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from sqlalchemy import DateTime, and_, bindparam, func, literal, select
@@ -11,7 +10,7 @@ from app.db import Query
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject
 from app.domain.plan import battle_of, plan_of
-from app.domain.progress import Light, Stage, Thresholds, deviation, light, schedule_progress
+from app.domain.progress import Light, Stage, Thresholds, deviation, light, percent_of, schedule_progress
 from app.domain.workflow import SubmissionState
 from app.errors import NotFoundError
 from app.models import (
@@ -251,7 +250,6 @@ def _rendered(answer: RollUpRead, known: Known) -> Rendered:
 def _roll_up_read(row: Any, as_of: datetime) -> RollUpRead:
     day = at_instant(as_of)["day"]
     completed = row[f"stage_{Stage.COMPLETED.value}"]
-    share = Decimal(100 * completed) / row["tasks"] if row["tasks"] else None
     answer = RollUpRead(
         code=row["code"],
         as_of=as_of,
@@ -259,7 +257,7 @@ def _roll_up_read(row: Any, as_of: datetime) -> RollUpRead:
         reported=row["reported"],
         stages={stage: row[f"stage_{stage.value}"] for stage in Stage},
         lights={one: row[f"light_{one.value}"] for one in Light},
-        completion_rate=None if share is None else share.quantize(Decimal("0.01"), ROUND_HALF_UP),
+        completion_rate=percent_of(completed, row["tasks"]),
         scheduled=schedule_progress(row["year"], day),
         mean_deviation=row["mean_deviation"],
         targets=row["targets"],

@@ -6,16 +6,17 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import Database, Query
 from app.domain.periods import Period
-from app.domain.permissions import Subject
+from app.domain.permissions import Capability, Subject, may_record_ranking
 from app.domain.plan import Frequency
-from app.errors import Fault, UnknownReferenceError
+from app.errors import unknown_reference
+from app.services.caller import Caller, forbidden
 from app.services.deadlines import parsed_period
 from app.services.reader import decoded
 
-__all__ = ["QuarterRule", "quarter_rule"]
+__all__ = ["QuarterRule", "demand_recorder", "quarter_rule"]
 
 _RULE = Query(
     text("""
@@ -56,16 +57,16 @@ async def quarter_rule(
     """
     row = await db.fetch_row(_RULE, plan=plan, rule=code)
     if row is None:
-        raise _refusal(f"{at}/plan", "unknown_plan", f"没有总体方案 {plan}")
+        raise unknown_reference(f"{at}/plan", "unknown_plan", f"没有总体方案 {plan}")
     if row["id"] is None:
-        raise _refusal(f"{at}/plan", "no_such_rule", f"总体方案 {plan} 没有规则 {code}")
+        raise unknown_reference(f"{at}/plan", "no_such_rule", f"总体方案 {plan} 没有规则 {code}")
     quarter = parsed_period(period, f"{at}/period")
     if quarter.frequency is not Frequency.QUARTER:
-        raise _refusal(f"{at}/period", "not_a_quarter", f"{period} 不是季度,须写作 {row['year']}-Q2")
+        raise unknown_reference(f"{at}/period", "not_a_quarter", f"{period} 不是季度,须写作 {row['year']}-Q2")
     if quarter.start.year != row["year"]:
-        raise _refusal(f"{at}/period", "outside_plan", f"{period} 不在总体方案 {plan} 的年度内")
-    if quarter.start > now.astimezone(SHANGHAI).date():
-        raise _refusal(f"{at}/period", "period_ahead", f"{period} 尚未开始")
+        raise unknown_reference(f"{at}/period", "outside_plan", f"{period} 不在总体方案 {plan} 的年度内")
+    if quarter.start > day_of(now):
+        raise unknown_reference(f"{at}/period", "period_ahead", f"{period} 尚未开始")
     return QuarterRule(
         id=row["id"],
         code=code,
@@ -79,5 +80,11 @@ async def quarter_rule(
     )
 
 
-def _refusal(pointer: str, code: str, detail: str) -> UnknownReferenceError:
-    return UnknownReferenceError(detail, faults=[Fault(pointer, code, detail)])
+def demand_recorder(caller: Caller, subject: Subject) -> None:
+    """Refuse whoever may not record what the rule of a battle, or of a plan, asks for.
+
+    Raises:
+        ForbiddenError: the caller neither coordinates the battle nor supervises the plan.
+    """
+    if not may_record_ranking(caller.actor, subject):
+        raise forbidden(caller.actor, Capability.RECORD_RANKINGS, subject.battle or subject.plan or "")

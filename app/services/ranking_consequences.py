@@ -4,14 +4,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Text, any_, bindparam, select
 
 from app.db import Query
 from app.domain.permissions import Subject
 from app.domain.rankings import (
-    LAST_PLACES,
     SANCTION_RULES,
     Counting,
     Placing,
@@ -20,12 +18,12 @@ from app.domain.rankings import (
     sanction_for,
     times,
 )
-from app.errors import Fault, UnknownReferenceError
+from app.errors import unknown_reference
 from app.models import Battle, Plan, Ranking, RankingEntry, RankingRevision, Rule, Unit
 from app.rendering import Known, Rendered, render
 from app.schemas.ranking import ConsequenceQuery, ConsequenceRead, ConsequencesRead
 from app.services.caller import Caller
-from app.services.rankings import newest_ranking_revision
+from app.services.rankings import last_places, newest_ranking_revision
 from app.services.reader import Reader, decoded
 from app.services.units import resolve_unit
 
@@ -81,8 +79,7 @@ async def list_consequences(
     """
     of_plan = await reader.pool.fetch_value(_YEAR, plan=query.plan)
     if of_plan is None:
-        detail = f"没有总体方案 {query.plan}"
-        raise UnknownReferenceError(detail, faults=[Fault("/query/plan", "unknown_plan", detail)])
+        raise unknown_reference("/query/plan", "unknown_plan", f"没有总体方案 {query.plan}")
     year = query.year or of_plan
     unit = None if query.unit is None else await resolve_unit(reader, query.unit, scope=query.plan)
     placed: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
@@ -115,7 +112,7 @@ def _consequence(rows: Sequence[Any], counting: Counting, sanctions: Sequence[Sa
     """What follows for one unit; ``None`` where it was never among the last."""
     first = rows[0]
     kind = RankingKind(first["kind"])
-    places = int(decoded(first["parameters"]).get("bottom-places", LAST_PLACES))
+    places = last_places(first)
     of_quarter = {(row["period_start"].month + 2) // 3: row for row in rows}
     placings = [Placing(quarter, row["rank"], row["of_ranked"]) for quarter, row in of_quarter.items()]
     counted = times(placings, counting, places)
@@ -126,7 +123,7 @@ def _consequence(rows: Sequence[Any], counting: Counting, sanctions: Sequence[Sa
     quarters = [
         {
             "period": of_quarter[placing.quarter]["period"],
-            "ranking": UUID(int=of_quarter[placing.quarter]["id"].int),
+            "ranking": of_quarter[placing.quarter]["id"],
             "rank": placing.rank,
             "of": placing.of,
             "time": time,

@@ -14,10 +14,10 @@ from app.db import Database, Query
 from app.domain.actions import ranking_actions
 from app.domain.audit import AuditAction
 from app.domain.events import EventType
-from app.domain.permissions import Capability, Subject, may_record_ranking
+from app.domain.permissions import Subject
 from app.domain.plan import UnitKind
 from app.domain.rankings import LAST_PLACES, RANKING_RULES, RankingKind, is_among_last
-from app.errors import ConflictError, Fault, NotFoundError, PreconditionError, UnknownReferenceError
+from app.errors import ConflictError, Fault, NotFoundError, PreconditionError, UnknownReferenceError, summary_of
 from app.models import Battle, Plan, Ranking, RankingEntry, RankingRevision, Rule, Unit
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, render
@@ -33,15 +33,22 @@ from app.schemas.ranking import (
 )
 from app.schemas.task import UnitRef
 from app.services.audit import Act, record
-from app.services.caller import Caller, forbidden
+from app.services.caller import Caller
 from app.services.deadlines import parsed_period
 from app.services.events import NewEvent, emit
-from app.services.quarters import quarter_rule
+from app.services.quarters import demand_recorder, quarter_rule
 from app.services.reader import Reader, decoded, equal_to, key_of, page_request
 from app.services.units import resolve_unit
 from app.services.visible_rows import seen_conditions, seen_filter
 
-__all__ = ["correct_ranking", "get_ranking", "list_rankings", "newest_ranking_revision", "record_ranking"]
+__all__ = [
+    "correct_ranking",
+    "get_ranking",
+    "last_places",
+    "list_rankings",
+    "newest_ranking_revision",
+    "record_ranking",
+]
 
 _Later = aliased(RankingRevision)
 
@@ -159,6 +166,11 @@ _NAMED = Query(
 )
 
 
+def last_places(row: Any) -> int:
+    """How many of a ranking are the last ones, by the ``parameters`` of its rule."""
+    return int(decoded(row["parameters"]).get("bottom-places", LAST_PLACES))
+
+
 async def list_rankings(
     reader: Reader, query: RankingQuery, known: Known, *, now: datetime, caller: Caller
 ) -> Rendered:
@@ -203,7 +215,7 @@ async def record_ranking(
         ConflictError: the ranking of this quarter is recorded already.
     """
     rule = await quarter_rule(db, request.plan, RANKING_RULES[request.kind], request.period, now=now)
-    _demand_right(caller, rule.subject)
+    demand_recorder(caller, rule.subject)
     entries = await _entries(db, request.kind, rule.plan, request.entries)
     identity: UUID = uuid_utils.compat.uuid7()
     made = await db.fetch(
@@ -239,7 +251,7 @@ async def correct_ranking(
     row = await db.fetch_row(_NEWEST, id=identity)
     before = _seen(row, identity, caller)
     assert row is not None, "what is seen is there"
-    _demand_right(caller, Subject(before.plan, before.battle))
+    demand_recorder(caller, Subject(before.plan, before.battle))
     if match is not None and render(before, match).body is not None:
         raise PreconditionError("该排名已被更正,请重新读取")
     entries = await _entries(db, before.kind, before.plan, correction.entries)
@@ -316,13 +328,8 @@ async def _entries(
         found["ranks"].append(one.rank)
         found["ofs"].append(of or 0)
     if faults:
-        raise UnknownReferenceError("未接受: " + ";".join(fault.detail for fault in faults[:3]), faults=faults)
+        raise UnknownReferenceError(summary_of(faults), faults=faults)
     return found
-
-
-def _demand_right(caller: Caller, subject: Subject) -> None:
-    if not may_record_ranking(caller.actor, subject):
-        raise forbidden(caller.actor, Capability.RECORD_RANKINGS, subject.battle or subject.plan or "")
 
 
 def _seen(row: Any, identity: UUID, caller: Caller, *, past: bool = False) -> RankingRead:
@@ -338,7 +345,7 @@ def _seen(row: Any, identity: UUID, caller: Caller, *, past: bool = False) -> Ra
 
 
 def _read(row: Any, caller: Caller, *, past: bool) -> RankingRead:
-    places = int(decoded(row["parameters"]).get("bottom-places", LAST_PLACES))
+    places = last_places(row)
     entries = [
         RankingEntryRead(
             unit=UnitRef(unit=one["unit"], name=one["name"]),
@@ -358,8 +365,7 @@ def _read(row: Any, caller: Caller, *, past: bool) -> RankingRead:
     return RankingRead.model_validate(
         {
             **{name: row[name] for name in names},
-            # An id that asyncpg read is of a type of its own.
-            "id": UUID(int=row["id"].int),
+            "id": row["id"],
             "last_places": places,
             "changed_at": row["at"],
             "entries": entries,

@@ -13,7 +13,7 @@ from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.periods import parse_period
 from app.domain.progress import ReportWarning
-from app.errors import InvalidRequestError
+from app.errors import InvalidRequestError, summary_of
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
 from app.services.report_checks import AIM, Figures, contradictions, named_of, previous_figure_of, warnings_of
@@ -125,7 +125,7 @@ async def keep_content(
     figures = {row["target"]: named_of(row) for row in await db.fetch(_FIGURES, codes=codes, **here)}
     faults = contradictions(report, case["task_id"], figures)
     if faults:
-        raise InvalidRequestError("未接受: " + ";".join(fault.detail for fault in faults[:3]), faults=faults)
+        raise InvalidRequestError(summary_of(faults), faults=faults)
     warnings = warnings_of(report, parse_period(case["period"]), case, figures)
     subject = {name: case[name] for name in ("task", "unit", "period")}
     content = revision_of(report, figures, warnings, **subject, revision=revision)

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Date, Text, bindparam, case, cast, func, literal, or_, select
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import Query
 from app.domain.plan import RuleUnitRole
 from app.errors import AmbiguousError, Fault, NotFoundError
@@ -97,7 +97,7 @@ async def list_rules(reader: Reader, query: RuleQuery, known: Known, *, now: dat
 
 
 def _on(as_of: datetime) -> dict[str, date]:
-    return {"day": as_of.astimezone(SHANGHAI).date()}
+    return {"day": day_of(as_of)}
 
 
 async def get_rule(reader: Reader, code: str, query: RuleItemQuery, known: Known, *, now: datetime) -> Rendered:

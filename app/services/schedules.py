@@ -15,7 +15,7 @@ from app.domain.owing import reporters
 from app.domain.permissions import Capability, Subject, may_set_schedule
 from app.domain.plan import AssignmentRole, UnitKind, battle_of, plan_of
 from app.domain.progress import refuse_schedule, stretches
-from app.errors import Fault, InvalidRequestError, NotFoundError, PreconditionError, UnknownReferenceError
+from app.errors import Fault, InvalidRequestError, NotFoundError, PreconditionError, UnknownReferenceError, summary_of
 from app.models import Obligation, ProgressSchedule, Task, Unit
 from app.rendering import Known, Rendered, exact, render
 from app.schemas.base import AsOfQuery
@@ -211,7 +211,7 @@ def _checked(year: int, wanted: ScheduleWrite) -> list[tuple[date, Decimal]]:
     refused = refuse_schedule(year, points)
     if refused:
         faults = [Fault(f"/body/points/{one.place}/{one.field}", one.code, one.detail) for one in refused]
-        raise InvalidRequestError("未接受: " + ";".join(fault.detail for fault in faults[:3]), faults=faults)
+        raise InvalidRequestError(summary_of(faults), faults=faults)
     return sorted(points)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Date, DateTime, Numeric, Text, and_, bindparam, case, cas
 from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
 from sqlalchemy.orm import aliased
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.domain.plan import Accumulation, Direction, Operator
 from app.domain.progress import Light, Stage
 from app.models import (
@@ -56,7 +56,7 @@ _DAY = bindparam("day", type_=Date)
 
 def at_instant(as_of: datetime) -> dict[str, Any]:
     """The parameters of this module's SQL: an instant, and the day it lies on in Shanghai."""
-    return {"as_of": as_of, "day": as_of.astimezone(SHANGHAI).date()}
+    return {"as_of": as_of, "day": day_of(as_of)}
 
 
 def _revision(condition: Any) -> Any:

@@ -18,9 +18,8 @@ from app.domain.events import EventType
 from app.domain.permissions import Capability, may_certify, may_report, may_return
 from app.domain.plan import battle_of, plan_of
 from app.domain.roles import Role
-from app.domain.state_table import WrongStepError as WrongStep
 from app.domain.workflow import SubmissionAction, SubmissionState, apply
-from app.errors import AppError, Fault, InvalidRequestError, PreconditionError, WrongStepError
+from app.errors import AppError, Fault, InvalidRequestError, PreconditionError
 from app.rendering import Known
 from app.schemas.submission import (
     BatchRead,
@@ -42,6 +41,7 @@ from app.services.report_checks import (
     previous_of,
 )
 from app.services.revisions import keep_content
+from app.services.state_steps import open_steps_named
 from app.services.submission_acts import said, stepped
 from app.services.submission_reads import is_known, missing, read_submission, subject_of
 from app.services.units import unit_named
@@ -322,10 +322,8 @@ def _refuse_changed(case: Any, match: Known | None) -> None:
 
 
 def _to_state(case: Any, action: SubmissionAction) -> SubmissionState:
-    try:
+    with open_steps_named():
         return apply(SubmissionState(case["state"]), action)
-    except WrongStep as error:
-        raise WrongStepError(str(error), allowed=[step.value for step in error.allowed]) from None
 
 
 def _refuse_locked(case: Any, now: datetime) -> None:

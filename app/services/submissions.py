@@ -8,7 +8,7 @@ complete in itself, so that nothing needs a transaction around it.
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import datetime
 from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
@@ -18,12 +18,12 @@ import orjson
 import uuid_utils
 from sqlalchemy import text
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import SCOPE_GIVEN, Database, Query
 from app.domain.periods import parse_period
 from app.domain.permissions import Capability, Subject, may_report
 from app.domain.plan import battle_of, plan_of
-from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError
+from app.errors import ConflictError, Fault, ForbiddenError, InvalidRequestError, summary_of
 from app.metrics import REPORTS
 from app.services.audit import APPEND, Done, columns_of, record_all, shortened
 from app.services.caller import Caller, forbidden
@@ -290,8 +290,7 @@ def refuse(taken: Taken) -> None:
     if taken.existing is not None:
         raise ConflictError("该任务该期已有进度报送", faults=taken.faults, existing=str(taken.existing))
     if taken.faults:
-        summary = ";".join(fault.detail for fault in taken.faults[:3])
-        raise InvalidRequestError(f"未接受: {summary}", faults=taken.faults)
+        raise InvalidRequestError(summary_of(taken.faults), faults=taken.faults)
 
 
 FORBIDDEN = "forbidden"
@@ -306,9 +305,7 @@ def _not_owed(report: Report) -> Fault:
 
 
 # The reports of a batch all come at the same instant.
-@lru_cache(maxsize=100)
-def _day_of(at: datetime) -> date:
-    return at.astimezone(SHANGHAI).date()
+_day_of = lru_cache(maxsize=100)(day_of)
 
 
 @lru_cache(maxsize=100)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy import ARRAY, Date, DateTime, Text, Uuid, all_, bindparam, func, select, text
 from sqlalchemy.orm import aliased
 
-from app.clock import SHANGHAI
+from app.clock import day_of
 from app.db import Database, Query
 from app.domain.actions import work_item_actions
 from app.domain.audit import AuditAction
@@ -30,7 +30,14 @@ from app.domain.work_items import (
     missing_ones,
     next_due,
 )
-from app.errors import Fault, InvalidRequestError, NotFoundError, PreconditionError, UnknownReferenceError
+from app.errors import (
+    Fault,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionError,
+    summary_of,
+    unknown_reference,
+)
 from app.models import Battle, Plan, Task, Unit, WorkItem, WorkItemRevision
 from app.pagination import Listing, Statement
 from app.rendering import Known, Rendered, exact, render
@@ -158,7 +165,7 @@ async def list_work_items(
     if query.incomplete is not None:
         filters["incomplete" if query.incomplete else "complete"] = {}
     if query.milestone_overdue is not None:
-        filters["late" if query.milestone_overdue else "not_late"] = {"today": _day(as_of)}
+        filters["late" if query.milestone_overdue else "not_late"] = {"today": day_of(as_of)}
     if query.q is not None:
         filters["q"] = matching_values(query.q)
     page = await _LISTING.page(reader.pool, page_request(query, sort=query.sort), filters, {"as_of": as_of})
@@ -190,7 +197,7 @@ async def get_work_item_history(
     rows = await reader.pool.fetch(_HISTORY, id=identity)
     _seen(rows[-1] if rows else None, identity, caller)
     revisions = [
-        WorkItemRevisionRead(**_content(row, _day(now)), at=row["at"], by=row["actor"], reason=row["reason"])
+        WorkItemRevisionRead(**_content(row, day_of(now)), at=row["at"], by=row["actor"], reason=row["reason"])
         for row in rows
     ]
     return render(WorkItemHistory(id=identity, revisions=revisions), known)
@@ -209,13 +216,12 @@ async def create_work_item(
     """
     task = await db.fetch_row(_TASK, code=wanted.task)
     if task is None:
-        detail = f"没有任务 {wanted.task}"
-        raise UnknownReferenceError(detail, faults=[Fault("/body/task", "unknown_task", detail)])
+        raise unknown_reference("/body/task", "unknown_task", f"没有任务 {wanted.task}")
     unit = await unit_named(reader, wanted.unit, scope=wanted.task, at="/body")
     if not may_manage_work_item(caller.actor, _subject(wanted.task, unit["code"])):
         raise forbidden(caller.actor, Capability.MANAGE_WORK_ITEMS, unit["name"])
     said = wanted.model_dump(mode="python", include=set(_SAID))
-    _check(wanted.kind, said, _day(now))
+    _check(wanted.kind, said, day_of(now))
     identity: UUID = uuid_utils.compat.uuid7()
     await db.fetch(
         _CREATE,
@@ -264,17 +270,11 @@ async def patch_work_item(
     if not may_manage_work_item(caller.actor, _subject(was["task"], unit["code"])):
         raise forbidden(caller.actor, Capability.MANAGE_WORK_ITEMS, unit["name"])
     reason = given.pop("reason")
-    kept = {name: getattr(before, name) for name in _SAID}
+    kept = _said_of(before)
     said = WorkItemCreate.model_validate(
-        {
-            **{name: _plain(value) for name, value in kept.items()},
-            **given,
-            "task": before.task,
-            "kind": before.kind,
-            "unit": unit["code"],
-        }
+        {**kept, **given, "task": before.task, "kind": before.kind, "unit": unit["code"]}
     ).model_dump(mode="python", include=set(_SAID))
-    _check(before.kind, said, _day(now))
+    _check(before.kind, said, day_of(now))
     revised = {
         "id": identity,
         "actor": caller.actor.name,
@@ -284,9 +284,10 @@ async def patch_work_item(
         "reason": reason,
         "unit_id": unit["id"],
     }
-    if unit["code"] == was["unit"] and _stored(before.kind, said) == _stored(before.kind, _said_of(before)):
+    stored = _stored(before.kind, said)
+    if unit["code"] == was["unit"] and stored == _stored(before.kind, kept):
         return render(before, Known.parse(None))
-    await db.fetch(_ADD_REVISION, **revised, **_stored(before.kind, said))
+    await db.fetch(_ADD_REVISION, **revised, **stored)
     row = await db.fetch_row(_NEWEST, id=identity)
     shown = await _told(db, row, before, now=now, caller=caller)
     return render(shown, Known.parse(None))
@@ -375,7 +376,7 @@ def _check(kind: WorkItemKind, said: Mapping[str, Any], today: date) -> None:
             detail = f"节点“{one['title']}”的完成日期 {one['done_on']} 尚未到来"
             faults.append(Fault(f"/body/milestones/{place}/done_on", "not_yet", detail))
     if faults:
-        raise InvalidRequestError("未接受: " + ";".join(fault.detail for fault in faults[:3]), faults=faults)
+        raise InvalidRequestError(summary_of(faults), faults=faults)
 
 
 def _seen(row: Any, identity: UUID, caller: Caller) -> Any:
@@ -391,10 +392,6 @@ def _seen(row: Any, identity: UUID, caller: Caller) -> Any:
 
 def _subject(task: str, unit: str) -> Subject:
     return Subject(plan_of(task), battle_of(task), unit)
-
-
-def _day(at: datetime) -> date:
-    return at.astimezone(SHANGHAI).date()
 
 
 def _content(row: Any, today: date) -> dict[str, Any]:
@@ -418,14 +415,13 @@ def _content(row: Any, today: date) -> dict[str, Any]:
 
 def _read(row: Any, caller: Caller, as_of: datetime, *, past: bool = False) -> WorkItemRead:
     """An item as it is, or was; with one that is shown as it was nothing can be done."""
-    today = _day(as_of)
+    today = day_of(as_of)
     late = is_overdue(row["next_due_on"], today)
     actions = () if past else work_item_actions(caller.actor, _subject(row["task"], row["unit"]))
     return WorkItemRead.model_validate(
         {
             **_content(row, today),
-            # An id that asyncpg read is of a type of its own.
-            "id": UUID(int=row["id"].int),
+            "id": row["id"],
             "plan": plan_of(row["task"]),
             "battle": battle_of(row["task"]),
             "task": row["task"],
