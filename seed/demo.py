@@ -288,8 +288,9 @@ class _Demo:
         self.report.waived += 1
 
     async def _submit(self, row: Any, key: tuple[str, str, str], chance: random.Random, now: datetime) -> None:
-        said = ReportWrite(**_said(row, chance, self.aims))
-        (taken,) = await take(self.db, [Report(row.task, row.unit, row.period, True, said, now, of_unit(row.unit))])
+        said, caller = ReportWrite(**_said(row, chance, self.aims)), of_unit(row.unit)
+        report = Report(row.task, row.unit, row.period, submit=True, said=said, at=now, caller=caller)
+        (taken,) = await take(self.db.for_caller(caller), [report])
         refuse(taken)
         assert taken.id is not None, "what is not refused has been taken in"
         self.identities[key] = UUID(taken.id)

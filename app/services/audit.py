@@ -16,7 +16,7 @@ from app.db import Database, Query
 from app.domain.audit import AuditAction, chain_of
 from app.services.caller import Caller
 
-__all__ = ["APPEND", "APPENDING", "Act", "Done", "columns_of", "record", "record_all", "shortened"]
+__all__ = ["APPEND", "APPENDING", "Act", "Entry", "columns_of", "entry_of", "record", "record_all", "shortened"]
 
 Columns: TypeAlias = dict[str, list[Any]]
 
@@ -59,42 +59,44 @@ class Act(NamedTuple):
     after: Mapping[str, Any] | None = None
 
 
-class Done(NamedTuple):
-    """An act, by whom, and when."""
+Entry: TypeAlias = tuple[Any, ...]
+"""An act as it is put down: a value for each of the parameters of :data:`APPEND`."""
 
-    caller: Caller
-    at: datetime
-    act: Act
+
+def entry_of(caller: Caller, act: Act, *, now: datetime) -> Entry:
+    """What is put down of an act."""
+    return (
+        chain_of(act.plan, act.unit),
+        now,
+        caller.actor.id,
+        caller.actor.name,
+        caller.origin.shown,
+        caller.request_id,
+        act.action,
+        act.subject,
+        act.plan,
+        act.unit,
+        _json(act.before),
+        _json(act.after),
+    )
 
 
 async def record(db: Database, caller: Caller, acts: Sequence[Act], *, now: datetime) -> None:
     """Put down what a caller did: with the transaction that it was done in, or at once where ``db`` is a pool."""
-    await record_all(db, [Done(caller, now, act) for act in acts])
+    await record_all(db, [entry_of(caller, act, now=now) for act in acts])
 
 
-async def record_all(db: Database, done: Sequence[Done]) -> None:
+async def record_all(db: Database, entries: Sequence[Entry]) -> None:
     """As :func:`record`, for what several did."""
-    if done:
-        await db.at_end(_APPEND, columns_of(done))
+    if entries:
+        await db.at_end(_APPEND, columns_of(entries))
 
 
-def columns_of(done: Sequence[Done]) -> Columns:
+def columns_of(entries: Sequence[Entry]) -> Columns:
     """The parameters of :data:`APPEND`."""
-    acts = [one.act for one in done]
-    return {
-        "audit_chain": [chain_of(act.plan, act.unit) for act in acts],
-        "audit_at": [one.at for one in done],
-        "audit_actor": [one.caller.actor.id for one in done],
-        "audit_actor_name": [one.caller.actor.name for one in done],
-        "audit_address": [one.caller.origin.shown for one in done],
-        "audit_request_id": [one.caller.request_id for one in done],
-        "audit_action": [act.action for act in acts],
-        "audit_subject": [act.subject for act in acts],
-        "audit_plan": [act.plan for act in acts],
-        "audit_unit": [act.unit for act in acts],
-        "audit_before": [_json(act.before) for act in acts],
-        "audit_after": [_json(act.after) for act in acts],
-    }
+    if not entries:
+        return {name: [] for name in _COLUMNS}
+    return {name: list(values) for name, values in zip(_COLUMNS, zip(*entries, strict=True), strict=True)}
 
 
 def shortened(columns: Columns) -> Columns:

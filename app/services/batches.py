@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import TypedDict
 from uuid import UUID
 
@@ -147,7 +148,7 @@ async def put_form(
     _refuse_repeated([line.task for line in form.items])
     reports = [Report(line.task, unit, period, form.submit, line, now, caller) for line in form.items]
     taken = await intake.take_form(reports)
-    if any(one.about["unit_id"] is None for one in taken):
+    if any(one.about.unit is None for one in taken):
         # Named by a task of no plan, the unit may be found all the same.
         named = await unit_named(reader, unit, scope=None, at="/path")
         reports = [report._replace(unit=named["code"]) for report in reports]
@@ -156,7 +157,7 @@ async def put_form(
         return _written(len(taken), [_result(index, one) for index, one in enumerate(taken)])
     # Before anything is told of what is there already.
     _refuse_others(reports, taken)
-    if not any(_is_editable(one.about["state"]) for one in taken):
+    if not any(_is_editable(one.about.state) for one in taken):
         _refuse_form(taken, range(len(taken)))
     async with db.transaction() as whole:
         results = await put_together(whole, reports, form, now=now)
@@ -175,8 +176,12 @@ async def put_together(db: Database, reports: Sequence[Report], form: FormWrite,
     """
     results: dict[int, _Result] = {}
     concerned = await about(db, reports)
-    editable = [index for index, (row, _) in enumerate(concerned) if _is_editable(row["state"])]
-    fresh = [index for index in range(len(reports)) if index not in set(editable)]
+    editable = {
+        index: (one.task_id, one.existing)
+        for index, one in enumerate(concerned)
+        if one.task_id is not None and one.existing is not None and _is_editable(one.state)
+    }
+    fresh = [index for index in range(len(reports)) if index not in editable]
     if fresh:
         taken = await take_known(
             db, [reports[index] for index in fresh], [concerned[index] for index in fresh], atomic=True
@@ -186,8 +191,7 @@ async def put_together(db: Database, reports: Sequence[Report], form: FormWrite,
             results[index] = _result(index, result)
     faults: list[Fault] = []
     # In the order in which all steps lock.
-    for index in sorted(editable, key=lambda index: concerned[index].row["task_id"]):
-        identity = concerned[index].row["existing"]
+    for index, (_, identity) in sorted(editable.items(), key=itemgetter(1)):
         try:
             shown = await _replace(
                 db, identity, form.items[index], submit=form.submit, now=now, caller=reports[index].caller
@@ -204,9 +208,9 @@ async def put_together(db: Database, reports: Sequence[Report], form: FormWrite,
 def _refuse_others(reports: Sequence[Report], taken: Sequence[Taken]) -> None:
     cleared: Cleared = {}
     for report, one in zip(reports, taken, strict=True):
-        unit = one.about["unit"]
-        if unit is not None and not is_cleared(report.caller, report.task, unit, cleared):
-            raise forbidden(report.caller.actor, Capability.REPORT, one.about["unit_name"])
+        unit = one.about.unit
+        if unit is not None and not is_cleared(report.caller, report.task, unit.code, cleared):
+            raise forbidden(report.caller.actor, Capability.REPORT, unit.name)
 
 
 def _refuse_repeated(tasks: Sequence[str]) -> None:

@@ -4,9 +4,10 @@ The SQL here is for the statements that take reports in and those that change th
 of the query around it, never values.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from app.domain.periods import Period
 from app.domain.plan import Accumulation, Operator
@@ -27,10 +28,13 @@ from app.services.standing import points_in
 __all__ = [
     "AIM",
     "LIMITS",
+    "Aim",
     "Figures",
+    "Limits",
     "Named",
+    "aim_in",
     "contradictions",
-    "named_of",
+    "limits_in",
     "points_of",
     "previous_figure_of",
     "previous_of",
@@ -64,8 +68,16 @@ class Named(NamedTuple):
     previous: Decimal | None
 
 
+class Limits(NamedTuple):
+    """What a report is measured by: the year of the plan, and the points at which it looks odd."""
+
+    year: int
+    thresholds: Thresholds
+    jump_points: Decimal
+
+
 # By their codes; a code that names no target is not among them.
-Figures: TypeAlias = dict[str, Named]
+Figures: TypeAlias = Mapping[str, Named]
 
 # What is the same for many reports is written as one text where it is looked up, and read once for each text: the
 # limits of a plan ``p`` and of a version ``v`` of its rule, and a target ``g`` with its indicator ``i``.
@@ -75,23 +87,19 @@ AIM = """CAST(json_build_array(g.id, g.task_id, i.name, i.accumulation, g.operat
 
 
 @lru_cache(maxsize=1000)
-def _limits(text: str) -> tuple[int, Thresholds, Decimal]:
-    """Year, thresholds and greatest jump; a rule that names none for jumps has the default."""
+def limits_in(text: str) -> Limits:
+    """The limits in a text of :data:`LIMITS`; a rule that names none for jumps has the default."""
     year, behind, ahead, jump = decoded(text)
     jump_points = DEFAULT_JUMP_POINTS if jump is None else Decimal(jump)
-    return year, Thresholds(behind_points=Decimal(behind), ahead_points=Decimal(ahead)), jump_points
+    return Limits(year, Thresholds(behind_points=Decimal(behind), ahead_points=Decimal(ahead)), jump_points)
 
 
 @lru_cache(maxsize=10_000)
-def _aim(text: str) -> Aim:
+def aim_in(text: str) -> Aim:
+    """The target in a text of :data:`AIM`."""
     identity, task, name, accumulation, operator, value = decoded(text)
     grows_to = Decimal(value) if value is not None and operator in _GROWING else None
     return Aim(identity, task, name, Accumulation(accumulation), operator, grows_to)
-
-
-def named_of(row: Any) -> Named:
-    """The target of a row of ``aim`` and ``previous_figure``."""
-    return Named(_aim(row["aim"]), row["previous_figure"])
 
 
 def points_of(task: str, unit: str) -> str:
@@ -138,21 +146,27 @@ def previous_figure_of(
     """  # noqa: S608 - of constants
 
 
-def warnings_of(report: ReportWrite, period: Period, measures: Any, figures: Figures) -> list[ReportWarning]:
-    """What looks odd about a report that can be taken, by its row of ``limits``, ``points``, ``previous_percent``."""
-    year, thresholds, jump = _limits(measures["limits"])
-    points = measures["points"]
+def warnings_of(
+    report: ReportWrite,
+    period: Period,
+    *,
+    limits: Limits,
+    points: str | None,
+    previous_percent: Decimal | None,
+    figures: Figures,
+) -> list[ReportWarning]:
+    """What looks odd about a report that can be taken; ``points`` are those of its own schedule, as JSON."""
     return check_report(
         percent=report.percent_complete,
-        previous_percent=measures["previous_percent"],
-        scheduled=_scheduled(year, period.end, () if points is None else points_in(points)),
+        previous_percent=previous_percent,
+        scheduled=_scheduled(limits.year, period.end, () if points is None else points_in(points)),
         figures=[
             Figure(aim.name, aim.accumulation, observation.value, previous, aim.grows_to)
             for observation in report.observations
             for aim, previous in (figures[observation.target],)
         ],
-        jump_points=jump,
-        thresholds=thresholds,
+        jump_points=limits.jump_points,
+        thresholds=limits.thresholds,
     )
 
 

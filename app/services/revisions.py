@@ -16,7 +16,16 @@ from app.domain.progress import ReportWarning
 from app.errors import InvalidRequestError, summary_of
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
-from app.services.report_checks import AIM, Figures, contradictions, named_of, previous_figure_of, warnings_of
+from app.services.report_checks import (
+    AIM,
+    Figures,
+    Named,
+    aim_in,
+    contradictions,
+    limits_in,
+    previous_figure_of,
+    warnings_of,
+)
 
 __all__ = ["keep_content", "revision_of"]
 
@@ -122,11 +131,21 @@ async def keep_content(
         "previous_id": case["previous_id"],
         "previous_revision": case["previous_revision"],
     }
-    figures = {row["target"]: named_of(row) for row in await db.fetch(_FIGURES, codes=codes, **here)}
+    figures = {
+        row["target"]: Named(aim_in(row["aim"]), row["previous_figure"])
+        for row in await db.fetch(_FIGURES, codes=codes, **here)
+    }
     faults = contradictions(report, case["task_id"], figures)
     if faults:
         raise InvalidRequestError(summary_of(faults), faults=faults)
-    warnings = warnings_of(report, parse_period(case["period"]), case, figures)
+    warnings = warnings_of(
+        report,
+        parse_period(case["period"]),
+        limits=limits_in(case["limits"]),
+        points=case["points"],
+        previous_percent=case["previous_percent"],
+        figures=figures,
+    )
     subject = {name: case[name] for name in ("task", "unit", "period")}
     content = revision_of(report, figures, warnings, **subject, revision=revision)
     await db.fetch(

@@ -335,12 +335,13 @@ async def get_history(
 def received(report: Report, taken: Taken) -> tuple[SubmissionRead, str]:
     """A report that was just taken in, shown as reading it would show it, with its ETag."""
     assert taken.id is not None, "what is not refused has been taken in"
-    about, said, identity = taken.about, report.said, UUID(taken.id)
+    assert taken.about.unit is not None, "a unit handed it in"
+    unit, said, identity = taken.about.unit, report.said, UUID(taken.id)
     plan, battle = plan_of(report.task), battle_of(report.task)
     shown = SubmissionRead(
         id=identity,
         task=report.task,
-        unit=UnitRef(unit=about["unit"], name=about["unit_name"]),
+        unit=UnitRef(unit=unit.code, name=unit.name),
         plan=plan,
         battle=battle,
         period=report.period,
@@ -358,7 +359,7 @@ def received(report: Report, taken: Taken) -> tuple[SubmissionRead, str]:
         content_hash=taken.content_hash,
         allowed_actions=list(
             # Whoever reports for a unit certifies nothing of it, whichever units certify.
-            submission_actions(report.caller.actor, report.state, Subject(plan, battle, about["unit"]), ())
+            submission_actions(report.caller.actor, report.state, Subject(plan, battle, unit.code), ())
         ),
     )
     return shown, etag_of(identity, 1, shown.allowed_actions)

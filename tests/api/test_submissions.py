@@ -426,6 +426,23 @@ async def test_a_cumulative_figure_that_falls_is_pointed_out(desk: Desk) -> None
     assert codes(shown) == ["figure_fell", "far_from_schedule"]
 
 
+async def test_a_figure_that_was_left_out_last_time_is_measured_against_the_time_before(desk: Desk) -> None:
+    target = f"{FARM}-T1"
+    await desk.make_figure(target)
+    await desk.create(observations=[{"target": target, "value": 35}])
+    desk.at(5, 10)
+    assert codes(await desk.create(period="2023-05", percent_complete=40)) == []
+    desk.at(6, 10)
+    report = {"unit": FARMERS, "task": FARM, "period": "2023-06", "stage": "in_progress", "percent_complete": 50}
+    fallen = report | {"observations": [{"target": target, "value": 34.5}]}
+    ahead = {"unit": SCHOOLS, "task": SCHOOL, "period": "2023-06", "stage": "in_progress", "percent_complete": 50}
+    found = (await desk.send("POST", f"{SUBMISSIONS}/batch?dry_run=true", {"items": [ahead, fallen]})).json()
+    assert [codes(result) for result in found["results"]] == [[], ["figure_fell"]]
+    assert codes(await desk.create(period="2023-06", percent_complete=50, observations=fallen["observations"])) == [
+        "figure_fell"
+    ]
+
+
 async def test_a_figure_of_a_moment_may_fall(desk: Desk) -> None:
     target = f"{INSURED}-T2"
     report = {"task": INSURED, "unit": INSURERS}

@@ -25,7 +25,7 @@ from app.clock import system_clock
 from app.db import PROTECTED, SERVICE_ROLE, Database, Query, create_engine, open_read_pool, open_write_pool
 from app.domain.permissions import Subject
 from app.domain.plan import battle_of, plan_of
-from app.domain.roles import ANONYMOUS, Actor, Grant, parse_grant
+from app.domain.roles import ANONYMOUS, Actor, Grant, Role, parse_grant
 from app.domain.workflow import SubmissionState
 from app.pagination import PageRequest
 from app.services import materials, submission_reads
@@ -227,6 +227,32 @@ async def test_who_claims_to_see_drafts_and_does_not_is_shown_none(world: World)
         of = db.for_caller(reader)
         page = await submission_reads._LISTING.page(of, request, {}, draft_rights(auditor.visibility))
     assert {row["state"] for row in page.rows} == {"submitted", "returned", "certified"}
+
+
+async def test_the_view_of_own_reports_shows_those_that_the_caller_reports_for_with_what_counts(world: World) -> None:
+    query = Query(text("SELECT id, state, counted_revision, percent_complete, CAST(figures AS text) FROM own_reports"))
+    units, shown = {row.key[0]: row.subject for row in world.rows if row.table == "submissions"}, set[int]()
+    kinds = {str(world.reports[key]): KINDS[key[2]] for key in world.reports}
+    async with world.service() as db:
+        for someone in callers():
+            rows = await db.for_caller(someone).fetch(query)
+            expected = {
+                key
+                for key, subject in units.items()
+                if any(
+                    grant.role is Role.REPORTER and grant.unit == subject.unit and grant.plan in {None, subject.plan}
+                    for grant in someone.actor.grants
+                )
+            }
+            assert {str(row["id"]) for row in rows} == expected, someone.actor.grants
+            shown.add(len(expected))
+            for row in rows:
+                state, newest, certified = kinds[str(row["id"])]
+                revision = certified or (newest if state == "submitted" else None)
+                assert (row["state"], row["counted_revision"]) == (state, revision)
+                assert (row["percent_complete"] is None, row["figures"] is None) == (revision is None, revision is None)
+        assert await db.fetch(query) == []
+    assert len(shown) > 3
 
 
 async def test_without_a_caller_nothing_is_seen(world: World) -> None:
@@ -566,6 +592,7 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "obligations": ("SELECT", "UPDATE (effective_due_at, filed_at, submitted_at, waived_at)"),
     "observations": ("DELETE", "INSERT", "SELECT", "UPDATE"),
     "outbox": ("DELETE", "INSERT", "SELECT"),
+    "own_reports": READ,
     "plans": READ,
     "progress_schedules": ("INSERT", "SELECT"),
     "raised_reminders": ("INSERT", "SELECT"),
