@@ -29,7 +29,7 @@ from app.schemas.submission import CertifyStep, CorrectionCreate, ReportWrite, R
 from app.services.grants import grant_extension, grant_waiver
 from app.services.materials import receive_material
 from app.services.reader import Reader
-from app.services.reports import Report
+from app.services.reports import Report, Reporters
 from app.services.schedules import put_schedule
 from app.services.steps import certify_submission, correct_submission, return_submission, submit_submission
 from app.services.submissions import refuse, take
@@ -288,9 +288,9 @@ class _Demo:
         self.report.waived += 1
 
     async def _submit(self, row: Any, key: tuple[str, str, str], chance: random.Random, now: datetime) -> None:
-        said, caller = ReportWrite(**_said(row, chance, self.aims)), of_unit(row.unit)
-        report = Report(row.task, row.unit, row.period, submit=True, said=said, at=now, caller=caller)
-        (taken,) = await take(self.db.for_caller(caller), [report])
+        said = ReportWrite(**_said(row, chance, self.aims))
+        report = Report(row.task, row.unit, row.period, submit=True, said=said, at=now, caller=of_unit(row.unit))
+        (taken,) = await take(self.db.for_caller(Reporters([report])), [report])
         refuse(taken)
         assert taken.id is not None, "what is not refused has been taken in"
         self.identities[key] = UUID(taken.id)

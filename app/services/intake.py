@@ -5,17 +5,16 @@ so that nobody waits for others when there are none; each has its own answer, gi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import asyncpg
 
 from app.db import Database
-from app.domain.row_scope import reporting_scope
 from app.errors import AppError
 from app.services.idempotency import Attempt, Kept, keep, still_running, take_up
-from app.services.reports import Report, Taken
+from app.services.reports import Report, Reporters, Taken
 from app.services.submissions import SpoiledError, take, take_forms
 
 __all__ = ["Answered", "Intake", "Keyed", "Outcome"]
@@ -93,13 +92,6 @@ class _Gathering(Generic[GivenT, DoneT]):
                 _tell([one], done)
 
 
-class _Together:
-    """All who report in one group."""
-
-    def __init__(self, reports: Iterable[Report]) -> None:
-        self.scope = reporting_scope({id(report.caller): report.caller.visibility for report in reports}.values())
-
-
 class Keyed(NamedTuple):
     """A report that has its effect once: the sending it came with, and how what became of it is answered."""
 
@@ -125,7 +117,7 @@ async def _take_keyed(db: Database, keyed: Sequence[Keyed]) -> list[Outcome]:
     Raises:
         SpoiledError: nothing was kept, because another sending of one was faster.
     """
-    async with db.for_caller(_Together(one.report for one in keyed)).transaction() as whole:
+    async with db.for_caller(Reporters(one.report for one in keyed)).transaction() as whole:
         now = max(one.report.at for one in keyed)
         found = await take_up(whole, [one.attempt for one in keyed], now=now)
         outcomes: list[Outcome | None] = [Answered(one, again=True) if isinstance(one, Kept) else one for one in found]
@@ -157,12 +149,12 @@ class Intake:
     def __init__(self, db: Database) -> None:
         """Write on ``db``, a pool."""
         self._reports = _Gathering[Report, Taken](
-            lambda reports: take(db.for_caller(_Together(reports)), reports),
+            lambda reports: take(db.for_caller(Reporters(reports)), reports),
             size=lambda _: 1,
             most=_MOST_SINGLE_REPORTS,
         )
         self._forms = _Gathering[Sequence[Report], Sequence[Taken]](
-            lambda forms: take_forms(db.for_caller(_Together(chain.from_iterable(forms))), forms),
+            lambda forms: take_forms(db.for_caller(Reporters(chain.from_iterable(forms))), forms),
             size=len,
             most=_MOST_REPORTS_OF_FORMS,
         )

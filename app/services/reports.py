@@ -1,6 +1,6 @@
 """Reports on their way in: what one is about, looked up for all that come together, and what became of it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,6 +14,7 @@ from sqlalchemy import text
 from app.db import SCOPE_GIVEN, Database, Query
 from app.domain.periods import parse_period
 from app.domain.progress import ReportWarning
+from app.domain.row_scope import reporting_scope
 from app.domain.workflow import SubmissionState
 from app.errors import Fault
 from app.schemas.submission import ReportWrite
@@ -32,7 +33,7 @@ from app.services.report_checks import (
     previous_figure_of,
 )
 
-__all__ = ["About", "Report", "Taken", "about"]
+__all__ = ["About", "Report", "Reporters", "Taken", "Unit", "about"]
 
 # Many reports name few tasks, units and targets: they are looked up once each, by their codes.
 _NAMED = Query(
@@ -131,6 +132,13 @@ class Report(NamedTuple):
     def state(self) -> SubmissionState:
         """The state in which it comes in."""
         return SubmissionState.SUBMITTED if self.submit else SubmissionState.DRAFT
+
+
+class Reporters:
+    """All who report in one group, as a database is asked for them."""
+
+    def __init__(self, reports: Iterable[Report]) -> None:
+        self.scope = reporting_scope({id(report.caller): report.caller.visibility for report in reports}.values())
 
 
 class Unit(NamedTuple):
