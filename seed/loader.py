@@ -39,7 +39,7 @@ from app.models import (
     UnitAlias,
 )
 from app.rendering import exact
-from app.services.audit import APPENDING, Act, columns_of, entry_of
+from app.services.audit import APPENDING, Act, entry_of, given
 from app.services.caller import by_command
 from app.services.obligations import expand_obligations
 from migrations import LOCK
@@ -103,7 +103,7 @@ async def _record(connection: AsyncConnection, load: "_Load", digest: str | None
             **{name: getattr(report, name) for name in ("inserted", "updated", "deleted", "obligations")},
         },
     )
-    await connection.execute(APPENDING, columns_of([entry_of(by_command("seed"), act, now=load.now)]))
+    await connection.execute(APPENDING, given([entry_of(by_command("seed"), act, now=load.now)]))
 
 
 class _Load:

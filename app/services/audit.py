@@ -15,32 +15,26 @@ from sqlalchemy import text
 from app.db import Database, Query
 from app.domain.audit import AuditAction, chain_of
 from app.services.caller import Caller
+from app.services.columns import Columns, Kinds, columns_of, parameters, shortened
 
-__all__ = ["APPEND", "APPENDING", "Act", "Entry", "columns_of", "entry_of", "record", "record_all", "shortened"]
+__all__ = ["APPEND", "APPENDING", "Act", "Entry", "entry_of", "given", "given_once", "record", "record_all"]
 
-Columns: TypeAlias = dict[str, list[Any]]
+_WHOLE = "audit_subject"
+_KINDS: Kinds = {
+    "audit_chain": "text",
+    "audit_at": "timestamptz",
+    **dict.fromkeys(("audit_actor", "audit_actor_name", "audit_address", "audit_request_id", "audit_action"), "text"),
+    **dict.fromkeys((_WHOLE, "audit_plan", "audit_unit", "audit_before", "audit_after"), "text"),
+}
 
-_COLUMNS = (
-    *("audit_chain", "audit_at", "audit_actor", "audit_actor_name", "audit_address", "audit_request_id"),
-    *("audit_action", "audit_subject", "audit_plan", "audit_unit", "audit_before", "audit_after"),
-)
-
-
-def _parameter(name: str) -> str:
-    """A column as it is given: a single value for all acts, or one each."""
-    column = f"CAST(:{name} AS {'timestamptz' if name == 'audit_at' else 'text'}[])"
-    alike = f"array_fill(({column})[1], ARRAY[cardinality(CAST(:audit_subject AS text[]))])"
-    return f"CASE cardinality({column}) WHEN 1 THEN {alike} ELSE {column} END"
-
-
-APPEND = f"append_audit({', '.join(map(_parameter, _COLUMNS))}, {{kept}})"
-"""For a statement that stands alone: appends the acts of :func:`columns_of` whose subjects are in the array ``kept``.
+APPEND = f"append_audit({parameters(_KINDS, whole=_WHOLE)}, {{kept}})"
+"""For a statement that stands alone: appends the acts of :func:`given_once` whose subjects are in the array ``kept``.
 
 It must be the last of the statement to take a lock.
 """
 
 APPENDING = text(f"SELECT {APPEND.format(kept='NULL')}")
-"""Appends all acts of :func:`columns_of`: the last statement of a transaction."""
+"""Appends all acts of :func:`given`: the last statement of a transaction."""
 
 _APPEND = Query(APPENDING)
 
@@ -89,22 +83,17 @@ async def record(db: Database, caller: Caller, acts: Sequence[Act], *, now: date
 async def record_all(db: Database, entries: Sequence[Entry]) -> None:
     """As :func:`record`, for what several did."""
     if entries:
-        await db.at_end(_APPEND, columns_of(entries))
+        await db.at_end(_APPEND, given(entries))
 
 
-def columns_of(entries: Sequence[Entry]) -> Columns:
+def given(entries: Sequence[Entry]) -> Columns:
     """The parameters of :data:`APPEND`."""
-    if not entries:
-        return {name: [] for name in _COLUMNS}
-    return {name: list(values) for name, values in zip(_COLUMNS, zip(*entries, strict=True), strict=True)}
+    return columns_of(_KINDS, entries)
 
 
-def shortened(columns: Columns) -> Columns:
-    """The same parameters with each column that is the same for all acts given once, as most are in a batch."""
-    return {
-        name: values[:1] if name != "audit_subject" and values.count(values[0]) == len(values) else values
-        for name, values in columns.items()
-    }
+def given_once(entries: Sequence[Entry]) -> Columns:
+    """The same, with what is the same for all acts given once."""
+    return shortened(given(entries), whole=_WHOLE)
 
 
 def _json(said: Mapping[str, Any] | None) -> str | None:
