@@ -46,6 +46,7 @@ SERVICE_ROLE = "liuzhang_service"
 PROTECTED = ("materials", "observations", "submission_revisions", "submission_transitions", "submissions")
 """The tables whose rows are shown by the scope of the caller."""
 
+# The view asks for the scope itself, for it reads as the owner.
 _NAMES_PROTECTED = re.compile(rf"\b({'|'.join((*PROTECTED, 'own_reports'))})\b")
 # Of one transaction: a statement that runs by itself is one. The codes of the scope are looked up here, once.
 _GIVE_SCOPE = "(SELECT set_config('liuzhang.caller', caller_in_keys({scope}), true)) IS NOT NULL"

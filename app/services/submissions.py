@@ -1,8 +1,8 @@
 """Reports taken in: one, a batch, or the whole form of a unit, all by the same path.
 
-However many reports come at once, they cost the same round trips: one query for what they are about and the targets
-they name, one statement that writes them with their revisions, figures, steps and obligations. That statement is
-complete in itself, so that nothing needs a transaction around it.
+However many reports come at once, they cost the same round trips: one query for what they name, one for what they are
+about, one statement that writes them with their revisions, figures, steps and obligations. That statement is complete
+in itself, so that nothing needs a transaction around it.
 """
 
 from collections import Counter

@@ -2,7 +2,8 @@
 
 The policies of revisions and figures look for the submission of each row that they show. Whoever takes hundreds of
 reports in has found those submissions already. ``own_reports`` reads as the owner, with what the policy on submissions
-asks of whoever reports for a unit as its only condition: it shows nobody more than the tables do.
+asks of whoever reports for a unit as its only condition: it shows nobody more than the tables do. It is no security
+barrier, which would read what is not asked for: the service runs no SQL but its own.
 
 Revision: 0022, after 0021
 """
