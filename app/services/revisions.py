@@ -1,7 +1,6 @@
 """What a revision of a submission says: hashed the same way wherever it is written, and written anew by steps."""
 
 import hashlib
-from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -12,13 +11,11 @@ from sqlalchemy import text
 from app.clock import SHANGHAI
 from app.db import Database, Query
 from app.domain.periods import parse_period
-from app.domain.progress import ReportWarning
 from app.errors import InvalidRequestError, summary_of
 from app.rendering import exact
 from app.schemas.submission import ReportWrite
 from app.services.report_checks import (
     AIM,
-    Figures,
     Named,
     aim_in,
     contradictions,
@@ -78,32 +75,20 @@ _KEEP_CONTENT = Query(
 _BY_TARGET = attrgetter("target")
 
 
-def revision_of(
-    said: ReportWrite,
-    figures: Figures,
-    warnings: Sequence[ReportWarning],
-    *,
-    task: str,
-    unit: str,
-    period: str,
-    revision: int,
-) -> dict[str, Any]:
-    """What a revision keeps of a report, as the writing statements read it, with its ``content_hash``.
+def revision_of(said: ReportWrite, *, task: str, unit: str, period: str, revision: int) -> dict[str, Any]:
+    """What a revision says, as JSON has it, with its ``content_hash``.
 
     That is the SHA-256 of what the revision says, over its canonical JSON (sorted keys, no blanks, UTF-8). All of it
     stands in the answer, as it stands there (``unit`` is the code, figures are the JSON numbers, observations are
     ordered by target, ``as_of`` has the offset +08:00), so that whoever holds the answer can compute it again.
     """
-    said_figures: list[dict[str, Any]] = []
-    kept_figures: list[dict[str, Any]] = []
-    for observation in sorted(said.observations, key=_BY_TARGET):
-        target, value = observation.target, exact(observation.value)
-        said_figures.append({"target": target, "value": value})
-        kept_figures.append({"target_id": figures[target].aim.id, "value": value})
     revised: dict[str, Any] = {
         "as_of": said.as_of.astimezone(SHANGHAI).isoformat() if said.as_of else None,
         "next_steps": said.next_steps,
-        "observations": said_figures,
+        "observations": [
+            {"target": observation.target, "value": exact(observation.value)}
+            for observation in sorted(said.observations, key=_BY_TARGET)
+        ],
         "percent_complete": exact(said.percent_complete),
         "period": period,
         "problems": said.problems,
@@ -114,8 +99,6 @@ def revision_of(
         "unit": unit,
     }
     revised["content_hash"] = hashlib.sha256(orjson.dumps(revised)).hexdigest()
-    revised["observations"] = kept_figures
-    revised["warnings"] = warnings
     return revised
 
 
@@ -147,7 +130,8 @@ async def keep_content(
         figures=figures,
     )
     subject = {name: case[name] for name in ("task", "unit", "period")}
-    content = revision_of(report, figures, warnings, **subject, revision=revision)
+    content = revision_of(report, **subject, revision=revision)
+    observations = [{"target_id": figures[one["target"]].aim.id, **one} for one in content["observations"]]
     await db.fetch(
         _KEEP_CONTENT,
         task=case["task_id"],
@@ -155,6 +139,6 @@ async def keep_content(
         revision=revision,
         submitted_at=submitted_at,
         now=now,
-        content=orjson.dumps(content).decode(),
+        content=orjson.dumps({**content, "observations": observations, "warnings": warnings}).decode(),
     )
     return content["content_hash"]

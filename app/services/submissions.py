@@ -44,7 +44,7 @@ __all__ = [
     "take_known",
 ]
 
-# Of each report that is written. Figures are JSON, for there may be several.
+# Of each report that is written, and of each of their figures.
 _KINDS: Final[Kinds] = {
     "identity": "text",
     "unit_id": "bigint",
@@ -59,11 +59,16 @@ _KINDS: Final[Kinds] = {
     "client_as_of": "timestamptz",
     "warnings": "text",
     "content_hash": "text",
-    "figures": "text",
     "task": "text",
     "unit": "text",
     "plan": "text",
     "battle": "text",
+}
+_FIGURE_KINDS: Final[Kinds] = {
+    "figure_of": "text",
+    "figure_task": "bigint",
+    "figure_target": "bigint",
+    "figure_value": "float8",
 }
 # What a report is about is copied from its obligation; a plan that was loaded anew in between may have taken it back.
 _WRITE = f"""
@@ -90,8 +95,9 @@ _WRITE = f"""
         FROM written
     ), figures AS (
         INSERT INTO observations (task_id, submission_id, revision, target_id, value)
-        SELECT f.task_id, f.id, 1, o.target_id, o.value
-        FROM written f, json_to_recordset(CAST(f.figures AS json)) AS o(target_id bigint, value numeric)
+        SELECT f.figure_task, CAST(f.figure_of AS uuid), 1, f.figure_target, f.figure_value
+        FROM unnest({parameters(_FIGURE_KINDS, whole="figure_of")}) AS f({", ".join(_FIGURE_KINDS)})
+        WHERE {{figured}}
     ), steps AS (
         INSERT INTO submission_transitions (task_id, submission_id, revision, action, to_state, at, actor_unit_id)
         SELECT task_id, id, 1, CASE state WHEN 'submitted' THEN 'submit' ELSE 'edit' END, state, at, unit_id
@@ -122,6 +128,7 @@ _WRITE_EACH = Query(
             owed="task_id IS NOT NULL",
             conflict="ON CONFLICT (task_id, unit_id, period) DO NOTHING",
             written="MATERIALIZED (SELECT given.* FROM given JOIN kept USING (id))",
+            figured="CAST(f.figure_of AS uuid) IN (SELECT kept.id FROM kept)",
             append=APPEND.format(kept="ARRAY(SELECT CAST(kept.id AS text) FROM kept)"),
             unwritten="NOT EXISTS (SELECT FROM kept WHERE kept.id = given.id)",
         )
@@ -134,6 +141,7 @@ _WRITE_ALL = Query(
             owed="(SELECT is_owed FROM whole)",
             conflict="",
             written="NOT MATERIALIZED (SELECT given.* FROM given WHERE (SELECT is_owed FROM whole))",
+            figured="(SELECT is_owed FROM whole)",
             append=APPEND.format(kept="CASE WHEN (SELECT is_owed FROM whole) THEN NULL ELSE CAST('{}' AS text[]) END"),
             unwritten="NOT (SELECT is_owed FROM whole)",
         )
@@ -143,16 +151,18 @@ _WRITE_ALL = Query(
 
 @dataclass(slots=True)
 class _Accepted:
-    """Reports that are to be written: by the id of each what is to become of it, its row, what is recorded."""
+    """Reports that are to be written: what becomes of each, by its id, its row, those of its figures, its act."""
 
     results: dict[str, Taken] = field(default_factory=dict[str, Taken])
     rows: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    figures: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     acts: list[Entry] = field(default_factory=list[Entry])
 
     def add(self, others: "_Accepted") -> None:
         """Take others in as well."""
         self.results |= others.results
         self.rows += others.rows
+        self.figures += others.figures
         self.acts += others.acts
 
 
@@ -249,19 +259,7 @@ def _examined(reports: Sequence[Report], concerned: Sequence[About]) -> tuple[li
             previous_percent=on.previous_percent,
             figures=on.figures,
         )
-        identity = str(uuid_utils.uuid7())
-        # It hashes what the report says, so it comes first.
-        accepted.rows.append(_row(identity, report, result, on.unit))
-        act = created(
-            identity,
-            task=report.task,
-            unit=on.unit.code,
-            period=report.period,
-            state=report.state,
-            content_hash=result.content_hash,
-        )
-        accepted.acts.append(entry_of(report.caller, act, now=report.at))
-        accepted.results[identity] = result
+        _accept(accepted, report, result, on.unit)
     return taken, accepted
 
 
@@ -276,7 +274,10 @@ def _tally(taken: Sequence[Taken]) -> None:
 
 async def _write(db: Database, accepted: _Accepted, *, atomic: bool) -> set[str]:
     """Write what can be, and record it; the ids of what could not."""
-    reports = shortened(columns_of(_KINDS, accepted.rows), whole="identity")
+    reports = {
+        **shortened(columns_of(_KINDS, accepted.rows), whole="identity"),
+        **shortened(columns_of(_FIGURE_KINDS, accepted.figures), whole="figure_of"),
+    }
     # Within a transaction there is more to come before acts may be put down.
     acts = given_once(accepted.acts if db.stands_alone else ())
     unwritten = set(accepted.results)
@@ -374,36 +375,35 @@ def _refusals(report: Report, on: About, cleared: Cleared) -> list[Fault]:
     return [fault]
 
 
-def _row(identity: str, report: Report, result: Taken, unit: Unit) -> tuple[Any, ...]:
-    """What is written of a report: a value for each of the columns."""
-    on, said = result.about, report.said
-    revision = revision_of(
-        said,
-        on.figures,
-        result.warnings,
-        task=report.task,
-        unit=unit.code,
-        period=report.period,
-        revision=1,
+def _accept(accepted: _Accepted, report: Report, result: Taken, unit: Unit) -> None:
+    """Prepare what is written of a report, under an id of its own."""
+    identity = str(uuid_utils.uuid7())
+    on, said, task, period = result.about, report.said, report.task, report.period
+    revision = revision_of(said, task=task, unit=unit.code, period=period, revision=1)
+    content_hash = result.content_hash = revision["content_hash"]
+    act = created(identity, task=task, unit=unit.code, period=period, state=report.state, content_hash=content_hash)
+    accepted.results[identity] = result
+    accepted.rows.append(
+        (
+            identity,
+            unit.id,
+            on.obligation_id,
+            report.state,
+            report.at,
+            said.stage,
+            revision["percent_complete"],
+            said.progress,
+            said.problems,
+            said.next_steps,
+            said.as_of,
+            orjson.dumps(result.warnings).decode() if result.warnings else "[]",
+            content_hash,
+            task,
+            unit.code,
+            plan_of(task),
+            battle_of(task),
+        )
     )
-    result.content_hash = revision["content_hash"]
-    return (
-        identity,
-        unit.id,
-        on.obligation_id,
-        report.state,
-        report.at,
-        said.stage,
-        revision["percent_complete"],
-        said.progress,
-        said.problems,
-        said.next_steps,
-        said.as_of,
-        orjson.dumps(result.warnings).decode() if result.warnings else "[]",
-        result.content_hash,
-        orjson.dumps(revision["observations"]).decode(),
-        report.task,
-        unit.code,
-        plan_of(report.task),
-        battle_of(report.task),
-    )
+    for figure in revision["observations"]:
+        accepted.figures.append((identity, on.task_id, on.figures[figure["target"]].aim.id, figure["value"]))
+    accepted.acts.append(entry_of(report.caller, act, now=report.at))
