@@ -303,7 +303,8 @@ def real_values(given: Any, hall: Hall, chance: Random) -> Any:
             made[name] = chance.sample(hall.named["{id}"], 2)
         elif name == "rule" and "title" in given:
             made[name] = "work-bulletin-item"
-        elif name in MEANT and chance.random() < 0.85:
+        elif name in MEANT and (name == "wait" or chance.random() < 0.85):
+            # Nobody here has the patience to wait for what does not come.
             made[name] = chance.choice(MEANT[name])
         else:
             made[name] = real_values(value, hall, chance)
