@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from app.domain.plan import Labelled
+from app.domain.plan import Labelled, region_of
 
 __all__ = ["HASHED", "START", "AuditAction", "Break", "ChainCheck", "Head", "chain_of", "hash_of"]
 
@@ -100,7 +100,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def chain_of(plan: str | None, unit: str | None) -> str:
     """The chain of an act: the region that the codes of its unit and plan begin with, or that of the service itself."""
-    return (unit or plan or _SERVICE).split("-", 1)[0]
+    return region_of(unit or plan or _SERVICE)
 
 
 def hash_of(previous: bytes, row: Mapping[str, Any]) -> bytes:

@@ -21,6 +21,7 @@ __all__ = [
     "UnitKind",
     "battle_of",
     "plan_of",
+    "region_of",
 ]
 
 
@@ -169,6 +170,12 @@ class AnomalyKind(Labelled):
     OMISSION = "omission", "遗漏"
     AMBIGUITY = "ambiguity", "表述不明"
     NAMING = "naming", "名称不一"
+
+
+@lru_cache(maxsize=10_000)
+def region_of(code: str) -> str:
+    """The code of the region that the code of a unit, a plan or anything of a plan begins with."""
+    return code.split("-", 1)[0]
 
 
 @lru_cache(maxsize=10_000)

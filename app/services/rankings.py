@@ -15,7 +15,7 @@ from app.domain.actions import ranking_actions
 from app.domain.audit import AuditAction
 from app.domain.events import EventType
 from app.domain.permissions import Subject
-from app.domain.plan import UnitKind
+from app.domain.plan import UnitKind, region_of
 from app.domain.rankings import LAST_PLACES, RANKING_RULES, RankingKind, is_among_last
 from app.errors import ConflictError, Fault, NotFoundError, PreconditionError, UnknownReferenceError, summary_of
 from app.models import Battle, Plan, Ranking, RankingEntry, RankingRevision, Rule, Unit
@@ -297,7 +297,7 @@ async def _entries(
         UnknownReferenceError: an entry names no unit, the same as another, or one that is not ranked so.
     """
     names = [one.unit for one in given]
-    rows = await db.fetch(_NAMED, names=sorted(set(names)), region=plan.split("-", 1)[0])
+    rows = await db.fetch(_NAMED, names=sorted(set(names)), region=region_of(plan))
     units = {row["given"]: row for row in rows}
     faults: list[Fault] = []
     taken: set[int] = set()

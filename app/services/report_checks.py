@@ -35,6 +35,7 @@ __all__ = [
     "aim_in",
     "contradictions",
     "limits_in",
+    "newest_figure_of",
     "points_of",
     "previous_figure_of",
     "previous_of",
@@ -134,15 +135,22 @@ def previous_figure_of(
         (SELECT n.value FROM observations n
          WHERE n.task_id = {task} AND n.submission_id = {previous_id} AND n.revision = {previous_revision}
            AND n.target_id = {target}),
-        (SELECT n.value FROM submissions b, LATERAL (
-             SELECT n.value FROM observations n
-             WHERE (n.task_id, n.submission_id, n.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
-               AND n.target_id = {target}
-             -- Kept apart: joined otherwise, the figures of all units for the target would be read.
-             OFFSET 0
-         ) n
-         WHERE b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
-         ORDER BY b.period_start DESC LIMIT 1))
+        {newest_figure_of(target, task=task, unit=unit, start=start)})
+    """  # noqa: S608 - of constants
+
+
+def newest_figure_of(target: str, *, task: str, unit: str, start: str) -> str:
+    """The same, where nothing is known of the report before."""
+    return f"""(
+        SELECT n.value FROM submissions b, LATERAL (
+            SELECT n.value FROM observations n
+            WHERE (n.task_id, n.submission_id, n.revision) = (b.task_id, b.id, {_COUNTED_REVISION})
+              AND n.target_id = {target}
+            -- Kept apart: joined otherwise, the figures of all units for the target would be read.
+            OFFSET 0
+        ) n
+        WHERE b.task_id = {task} AND b.unit_id = {unit} AND b.period_start < {start}
+        ORDER BY b.period_start DESC LIMIT 1)
     """  # noqa: S608 - of constants
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from app.db import SCOPE_GIVEN, Database, Query
 from app.domain.periods import parse_period
+from app.domain.plan import region_of
 from app.domain.progress import ReportWarning
 from app.domain.row_scope import reporting_scope
 from app.domain.workflow import SubmissionState
@@ -29,8 +30,8 @@ from app.services.report_checks import (
     Named,
     aim_in,
     limits_in,
+    newest_figure_of,
     points_of,
-    previous_figure_of,
 )
 
 __all__ = ["About", "Report", "Reporters", "Taken", "Unit", "about"]
@@ -95,22 +96,12 @@ _CONCERNED = Query(
 # For targets that the report before gave no figure for.
 _EARLIER_FIGURES = Query(
     text(f"""
-    SELECT {
-        previous_figure_of(
-            "w.target_id",
-            task="w.task_id",
-            unit="w.unit_id",
-            start="w.start",
-            previous_id="CAST(NULL AS uuid)",
-            previous_revision="CAST(NULL AS int)",
-        )
-    } AS value
+    SELECT {newest_figure_of("w.target_id", task="w.task_id", unit="w.unit_id", start="w.start")} AS value
     FROM unnest(CAST(:targets AS bigint[]), CAST(:tasks AS bigint[]), CAST(:units AS bigint[]), CAST(:starts AS date[]))
          WITH ORDINALITY AS w(target_id, task_id, unit_id, start, n)
     ORDER BY w.n
 """)  # noqa: S608 - of constants
 )
-
 
 _NO_FIGURES: Final[Figures] = MappingProxyType({})
 # Many say the same round per cents.
@@ -202,8 +193,7 @@ class _Named(NamedTuple):
 
 async def about(db: Database, reports: Sequence[Report]) -> list[About]:
     """What each report concerns."""
-    # A task's code begins with its region.
-    said_units = [(report.unit, report.task.split("-", 1)[0]) for report in reports]
+    said_units = [(report.unit, region_of(report.task)) for report in reports]
     named = await _look_up(db, reports, set(said_units))
     tasks = [named.tasks[report.task][0] if report.task in named.tasks else None for report in reports]
     units = [named.units.get(said) for said in said_units]
@@ -227,8 +217,9 @@ async def about(db: Database, reports: Sequence[Report]) -> list[About]:
             if aim is not None:
                 value = values.get(str(aim.id))
                 figures[observation.target] = Named(aim, None if value is None else Decimal(value))
-                if value is None and percent is not None:
-                    unknown.append(_Unknown(figures, observation.target, report, task, unit))
+                if value is None and percent is not None and task is not None and unit is not None:
+                    start = parse_period(report.period).start
+                    unknown.append(_Unknown(figures, observation.target, task, unit.id, start))
         previous_percent = None if percent is None else _percent(percent)
         limits = named.limits.get((rule, version))
         if obligation is not None and limits is None:
@@ -260,13 +251,13 @@ async def _look_up(db: Database, reports: Sequence[Report], units: Collection[tu
 
 
 class _Unknown(NamedTuple):
-    """A target among the ``figures`` of a report that the report before said nothing of."""
+    """A target among the ``figures`` of a report for a period from ``start`` that the report before said nothing of."""
 
     figures: dict[str, Named]
     target: str
-    report: Report
-    task: int | None
-    unit: Unit | None
+    task: int
+    unit: int
+    start: date
 
 
 async def _look_further_back(db: Database, unknown: Sequence[_Unknown]) -> None:
@@ -276,8 +267,8 @@ async def _look_further_back(db: Database, unknown: Sequence[_Unknown]) -> None:
         _EARLIER_FIGURES,
         targets=[aim.id for aim in aims],
         tasks=[one.task for one in unknown],
-        units=[None if one.unit is None else one.unit.id for one in unknown],
-        starts=[parse_period(one.report.period).start for one in unknown],
+        units=[one.unit for one in unknown],
+        starts=[one.start for one in unknown],
     )
     for one, aim, row in zip(unknown, aims, rows, strict=True):
         one.figures[one.target] = Named(aim, row["value"])

@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
 )
 
+from app.domain.plan import region_of
 from app.domain.search import EntryKind, query_grams, terms
 from app.models import Plan, SearchEntry
 from app.pagination import Listing
@@ -154,7 +155,7 @@ async def search(reader: Reader, query: SearchQuery, known: Known) -> Rendered:
     if query.kind is not None:
         filters["kind"] = {"kind": query.kind.value}
     if query.plan is not None:
-        filters["plan"] = {"plan": query.plan, "region": query.plan.split("-", 1)[0]}
+        filters["plan"] = {"plan": query.plan, "region": region_of(query.plan)}
     page = await _LISTING.page(reader.pool, page_request(query, sort="rank"), filters)
     hits = [
         SearchHit(

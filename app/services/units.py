@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Text, bindparam, distinct, exists, func, literal, or_, select
 
 from app.db import Query
-from app.domain.plan import AssignmentRole
+from app.domain.plan import AssignmentRole, region_of
 from app.domain.search import EntryKind
 from app.errors import AmbiguousError, Fault, NotFoundError, UnknownUnitError
 from app.models import Assignment, Battle, Clause, Region, Task, TaskForce, TaskForceMember, Unit, UnitAlias
@@ -123,7 +123,7 @@ async def unit_named(reader: Reader, name: str, *, scope: str | None, at: str = 
         UnknownUnitError: no unit has this code or name.
         AmbiguousError: units of several regions have this name.
     """
-    region = scope.split("-", 1)[0] if scope else None
+    region = region_of(scope) if scope else None
     rows = await reader.pool.fetch(_RESOLVE, name=name, region=region)
     if not rows:
         fault = Fault(f"{at}/unit", "unknown_unit", f"没有名为“{name}”的单位")
